@@ -1,0 +1,211 @@
+//! One transport connection: the shell around a [`Dialect`].
+
+mod shared;
+
+use bytes::Bytes;
+
+pub(crate) use self::shared::Shared;
+use self::shared::Timer;
+use crate::{
+    Actions, CloseReason, Context, Delivery, Dialect, Frame, Instant, Limits, Machine, Mark, Opcode, Route, Violation,
+};
+use alloc::sync::Arc;
+
+/// What may happen to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<C> {
+    /// The transport has ended: [`CloseReason::PeerClosed`] at its end of stream, otherwise what the driver saw.
+    Closed(CloseReason),
+    /// The application asks something of the peer.
+    Command(C),
+    /// The hub has something for the peer.
+    Delivered(Delivery),
+    /// The connection shall end gracefully: pending answers, goodbye, close; bounded by
+    /// [`Limits::close_grace`].
+    Drain(CloseReason),
+    /// Frames have left the send queue.
+    Flushed(Flushed),
+    /// Bytes of a stream or a whole message have arrived.
+    Received(Opcode, Bytes),
+}
+
+/// What has left the send queue since the last report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Flushed {
+    /// The sum of the frames' [`cost`](Frame::cost), in bytes.
+    pub cost: u32,
+    /// How many of the frames were lossy.
+    pub lossy: u32,
+}
+
+impl Flushed {
+    /// Adds one frame.
+    pub fn add(&mut self, frame: &Frame) {
+        self.cost = self.cost.saturating_add(frame.cost());
+        self.lossy += u32::from(frame.class == crate::Class::Lossy);
+    }
+}
+
+/// What a connection asks of its driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action<N> {
+    /// Write what is queued for at most [`Limits::close_grace`], close the transport, drop everything. Always last.
+    Close(CloseReason),
+    /// Take the oldest [lossy](crate::Class::Lossy) frame out of the send queue and report it as flushed.
+    DropOldest,
+    /// Count this.
+    Mark(Mark),
+    /// Tell the application.
+    Notify(N),
+    /// Hand this to the hub shard that owns it.
+    Route(Route),
+    /// Append this to the send queue.
+    Send(Frame),
+}
+
+/// One socket's protocol, owned by that socket's task; no lock, no queue.
+///
+/// The shell owns what all dialects share: the handshake deadline, liveness, the send window, the close path, and the
+/// undo of registrations. The [`Dialect`] inside only translates.
+#[derive(Debug)]
+pub struct Connection<D> {
+    dialect: D,
+    shared: Shared,
+}
+
+impl<D: Dialect> Connection<D> {
+    /// A connection whose transport is there at `now`; its first actions are in `actions` on return.
+    pub fn new(dialect: D, limits: Arc<Limits>, now: Instant, actions: &mut Actions<Action<D::Notice>>) -> Self {
+        let mut connection = Self { dialect, shared: Shared::new(limits, now) };
+        connection.with_context(now, actions, |dialect, cx| dialect.open(cx));
+        connection
+    }
+
+    /// Whether the driver should read from the peer. False while too much waits to be written or to be answered, so
+    /// that the transport pushes back. What was already read is handed over all the same.
+    pub fn wants_read(&self) -> bool {
+        self.shared.is_open() && self.shared.has_room() && self.dialect.wants_read(self.shared.limits())
+    }
+
+    /// Whether the application should produce more answers now. False while too much waits to be written.
+    pub fn has_room(&self) -> bool {
+        self.shared.has_room()
+    }
+
+    /// Whether the close action was emitted.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_ended()
+    }
+
+    /// Bytes on the heap that this connection owns; bounded by
+    /// [`Limits::connection_bytes_max`].
+    pub fn footprint(&self) -> usize {
+        self.dialect.footprint() + self.shared.footprint()
+    }
+
+    /// The dialect, to look at.
+    pub fn dialect(&self) -> &D {
+        &self.dialect
+    }
+
+    fn with_context<R>(
+        &mut self,
+        now: Instant,
+        actions: &mut Actions<Action<D::Notice>>,
+        step: impl FnOnce(&mut D, &mut Context<'_, D>) -> R,
+    ) -> R {
+        step(&mut self.dialect, &mut Context { now, shared: &mut self.shared, actions })
+    }
+
+    fn receive(&mut self, now: Instant, opcode: Opcode, data: Bytes, actions: &mut Actions<Action<D::Notice>>) {
+        if !self.shared.is_open() {
+            return;
+        }
+        let outcome = self.with_context(now, actions, |dialect, cx| dialect.receive(opcode, data, cx));
+        if let Err(violation) = outcome {
+            self.shared.end(violation.into(), actions);
+        }
+    }
+
+    fn closed(&mut self, reason: CloseReason, actions: &mut Actions<Action<D::Notice>>) {
+        let cut_short = reason == CloseReason::PeerClosed && self.shared.is_open() && !self.dialect.at_boundary();
+        let reason = if cut_short { Violation::Truncated.into() } else { reason };
+        self.shared.end(reason, actions);
+    }
+
+    /// Ends with a goodbye.
+    fn end(&mut self, now: Instant, reason: CloseReason, actions: &mut Actions<Action<D::Notice>>) {
+        self.with_context(now, actions, |dialect, cx| dialect.farewell(reason, cx));
+        self.shared.end(reason, actions);
+    }
+
+    /// What every call ends with: a finished drain, a new pause.
+    fn settle(&mut self, now: Instant, actions: &mut Actions<Action<D::Notice>>) {
+        if let Some(reason) = self.shared.draining()
+            && !self.dialect.is_busy()
+        {
+            self.end(now, reason, actions);
+        }
+        let paused = self.shared.is_open() && !self.wants_read();
+        if self.shared.pause_changed(paused) && paused {
+            actions.push(Action::Mark(Mark::ReadPaused));
+        }
+    }
+}
+
+impl<D: Dialect> Machine for Connection<D> {
+    type Event = Event<D::Command>;
+    type Action = Action<D::Notice>;
+
+    fn handle_event(&mut self, now: Instant, event: Self::Event, actions: &mut Actions<Self::Action>) {
+        if self.shared.is_ended() {
+            return;
+        }
+        let now = self.shared.advance(now);
+        match event {
+            Event::Closed(reason) => self.closed(reason, actions),
+            Event::Command(command) => self.with_context(now, actions, |dialect, cx| dialect.command(command, cx)),
+            Event::Delivered(delivery) if self.shared.is_open() => {
+                self.with_context(now, actions, |dialect, cx| dialect.deliver(delivery, cx));
+            }
+            Event::Delivered(_) => {}
+            Event::Drain(reason) => self.shared.drain(now, reason, actions),
+            Event::Flushed(flushed) => self.shared.flushed(now, flushed),
+            Event::Received(opcode, data) => self.receive(now, opcode, data, actions),
+        }
+        self.settle(now, actions);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, actions: &mut Actions<Self::Action>) {
+        if self.shared.is_ended() {
+            return;
+        }
+        let now = self.shared.advance(now);
+        if self.next_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        if let Some(reason) = self.shared.take_overdue(now, actions) {
+            self.end(now, reason, actions);
+            return;
+        }
+        if self.dialect.deadline().is_some_and(|due| due <= now) {
+            self.with_context(now, actions, |dialect, cx| dialect.expire(cx));
+        }
+        if self.shared.take_passed(Timer::Beat, now) && self.shared.is_open() {
+            self.shared.arm_beat(now);
+            self.with_context(now, actions, |dialect, cx| dialect.beat(cx));
+        }
+        self.settle(now, actions);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        if self.shared.is_ended() {
+            return None;
+        }
+        match (self.shared.next_timeout(), self.dialect.deadline()) {
+            (Some(shell), Some(dialect)) => Some(shell.min(dialect)),
+            (shell, dialect) => shell.or(dialect),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! What all dialects share: deadlines, the send window, registrations, the state of the close.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::{Action, Flushed};
+use crate::deadlines::Deadlines;
+use crate::{Actions, Class, CloseReason, Frame, GroupId, Instant, Key, Limits, Mark, Route, Violation};
+
+/// The deadlines that the shell keeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Timer {
+    /// The handshake must be finished.
+    Handshake,
+    /// A begun package must be finished.
+    Unfinished,
+    /// Something must have been heard from the peer.
+    Silence,
+    /// Something must have been written to the peer.
+    Write,
+    /// A graceful end must be over.
+    Drain,
+    /// A sign of life is due.
+    Beat,
+}
+
+const TIMERS: usize = 6;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Draining(CloseReason),
+    Ended,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Registration {
+    Key(Key),
+    Group(GroupId),
+}
+
+impl Registration {
+    fn undo(self) -> Route {
+        match self {
+            Self::Key(key) => Route::Unregister(key),
+            Self::Group(group) => Route::Leave(group),
+        }
+    }
+}
+
+/// The state of the shell.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    limits: Arc<Limits>,
+    deadlines: Deadlines<TIMERS>,
+    registrations: Vec<Registration>,
+    /// The latest time seen; time never goes backwards.
+    now: Instant,
+    /// When the last complete package arrived. Receiving only stores this; the silence timer looks at it.
+    heard_at: Instant,
+    /// When the send queue last made progress, or became non-empty.
+    progress_at: Instant,
+    /// What waits in the driver's send queue, in cost.
+    unsent: u32,
+    /// How many frames of it are lossy.
+    unsent_lossy: u32,
+    state: State,
+    paused: bool,
+    postponed: bool,
+}
+
+impl Shared {
+    pub(super) fn new(limits: Arc<Limits>, now: Instant) -> Self {
+        let mut deadlines = Deadlines::new();
+        deadlines.arm(Timer::Handshake as usize, now + limits.handshake_timeout);
+        Self {
+            limits,
+            deadlines,
+            registrations: Vec::new(),
+            now,
+            heard_at: now,
+            progress_at: now,
+            unsent: 0,
+            unsent_lossy: 0,
+            state: State::Open,
+            paused: false,
+            postponed: false,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Clamps `now`: a clock that jumps back stands still.
+    pub(super) fn advance(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    pub(super) fn footprint(&self) -> usize {
+        self.registrations.capacity() * mem::size_of::<Registration>()
+    }
+
+    // State.
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    pub(super) fn draining(&self) -> Option<CloseReason> {
+        match self.state {
+            State::Draining(reason) => Some(reason),
+            State::Open | State::Ended => None,
+        }
+    }
+
+    pub(crate) fn drain<N>(&mut self, now: Instant, reason: CloseReason, actions: &mut Actions<Action<N>>) {
+        if self.state == State::Open {
+            self.state = State::Draining(reason);
+            self.deadlines.disarm(Timer::Handshake as usize);
+            self.deadlines.disarm(Timer::Unfinished as usize);
+            self.deadlines.arm(Timer::Drain as usize, now + self.limits.close_grace);
+            self.undo_registrations(actions);
+        }
+    }
+
+    pub(crate) fn end<N>(&mut self, reason: CloseReason, actions: &mut Actions<Action<N>>) {
+        if self.state != State::Ended {
+            self.state = State::Ended;
+            self.deadlines = Deadlines::new();
+            self.undo_registrations(actions);
+            actions.push(Action::Close(reason));
+        }
+    }
+
+    /// Whether `paused` differs from what was last seen.
+    pub(super) fn pause_changed(&mut self, paused: bool) -> bool {
+        mem::replace(&mut self.paused, paused) != paused
+    }
+
+    // Send window.
+
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.unsent == 0
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.unsent >= self.limits.send_queue_bytes
+    }
+
+    pub(crate) fn has_lossy(&self) -> bool {
+        self.unsent_lossy > 0
+    }
+
+    /// Below half of the queue's bound, so that answers to what is already read still fit.
+    pub(super) fn has_room(&self) -> bool {
+        self.unsent < self.limits.send_queue_bytes / 2
+    }
+
+    pub(crate) fn queued(&mut self, now: Instant, frame: &Frame) {
+        if self.unsent == 0 {
+            self.progress_at = now;
+            if !self.deadlines.is_armed(Timer::Write as usize) {
+                self.deadlines.arm(Timer::Write as usize, now + self.limits.write_timeout);
+            }
+        }
+        self.unsent = self.unsent.saturating_add(frame.cost());
+        self.unsent_lossy += u32::from(frame.class == Class::Lossy);
+    }
+
+    pub(super) fn flushed(&mut self, now: Instant, flushed: Flushed) {
+        self.unsent = self.unsent.saturating_sub(flushed.cost);
+        self.unsent_lossy = self.unsent_lossy.saturating_sub(flushed.lossy);
+        self.progress_at = now;
+    }
+
+    // Liveness.
+
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.postponed = false;
+    }
+
+    pub(crate) fn established(&mut self, now: Instant) {
+        self.deadlines.disarm(Timer::Handshake as usize);
+        self.heard(now);
+        self.arm_beat(now);
+        if let Some(silence) = self.limits.silence {
+            self.deadlines.arm(Timer::Silence as usize, now + silence);
+        }
+    }
+
+    pub(super) fn arm_beat(&mut self, now: Instant) {
+        if let Some(heartbeat) = self.limits.heartbeat {
+            self.deadlines.arm(Timer::Beat as usize, now + heartbeat);
+        }
+    }
+
+    pub(crate) fn unfinished(&mut self, now: Instant, unfinished: bool) {
+        if !unfinished {
+            self.deadlines.disarm(Timer::Unfinished as usize);
+        } else if !self.deadlines.is_armed(Timer::Unfinished as usize) {
+            self.deadlines.arm(Timer::Unfinished as usize, now + self.limits.unfinished_timeout);
+        }
+    }
+
+    // Timers.
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    pub(super) fn take_passed(&mut self, timer: Timer, now: Instant) -> bool {
+        self.deadlines.take_passed(timer as usize, now)
+    }
+
+    /// The reason to end, if a deadline has passed for good.
+    pub(super) fn take_overdue<N>(
+        &mut self,
+        now: Instant,
+        actions: &mut Actions<Action<N>>,
+    ) -> Option<CloseReason> {
+        if self.take_passed(Timer::Drain, now) {
+            return self.draining();
+        }
+        if self.take_passed(Timer::Handshake, now) {
+            return Some(CloseReason::HandshakeTimeout);
+        }
+        if self.take_passed(Timer::Unfinished, now) {
+            return Some(Violation::Unfinished.into());
+        }
+        if self.take_passed(Timer::Write, now) && self.unsent > 0 {
+            let due = self.progress_at + self.limits.write_timeout;
+            if due <= now {
+                return Some(CloseReason::WriteTimeout);
+            }
+            self.deadlines.arm(Timer::Write as usize, due);
+        }
+        if self.take_passed(Timer::Silence, now) && self.check_silence(now, actions) {
+            return Some(CloseReason::HeartbeatTimeout);
+        }
+        None
+    }
+
+    /// Whether the peer was silent for too long; otherwise the next check is armed.
+    fn check_silence<N>(&mut self, now: Instant, actions: &mut Actions<Action<N>>) -> bool {
+        let Some(silence) = self.limits.silence else { return false };
+        let due = self.heard_at + silence;
+        if due > now {
+            self.deadlines.arm(Timer::Silence as usize, due);
+            return false;
+        }
+        // A process that was frozen finds every peer silent. What they sent meanwhile is still in the sockets: read
+        // it first, then judge.
+        if now - due > silence / 4 && !self.postponed {
+            self.postponed = true;
+            self.deadlines.arm(Timer::Silence as usize, now + silence / 8);
+            actions.push(Action::Mark(Mark::CheckPostponed));
+            return false;
+        }
+        true
+    }
+
+    // Registrations.
+
+    pub(crate) fn register<N>(&mut self, key: Key, actions: &mut Actions<Action<N>>) -> bool {
+        let limit = self.limits.keys_per_connection;
+        self.add(Registration::Key(key.clone()), limit, Route::Register(key), actions)
+    }
+
+    pub(crate) fn join<N>(&mut self, group: GroupId, actions: &mut Actions<Action<N>>) -> bool {
+        let limit = self.limits.groups_per_connection;
+        self.add(Registration::Group(group.clone()), limit, Route::Join(group), actions)
+    }
+
+    fn add<N>(
+        &mut self,
+        new: Registration,
+        limit: u32,
+        route: Route,
+        actions: &mut Actions<Action<N>>,
+    ) -> bool {
+        if self.state != State::Open {
+            return false;
+        }
+        if !self.registrations.contains(&new) {
+            let same = |old: &&Registration| mem::discriminant(*old) == mem::discriminant(&new);
+            if self.registrations.iter().filter(same).count() >= limit as usize {
+                actions.push(Action::Mark(Mark::RegistrationRefused));
+                return false;
+            }
+            self.registrations.push(new);
+        }
+        actions.push(Action::Route(route));
+        true
+    }
+
+    pub(crate) fn unregister<N>(&mut self, key: &Key, actions: &mut Actions<Action<N>>) {
+        self.remove(&Registration::Key(key.clone()), actions);
+    }
+
+    pub(crate) fn leave<N>(&mut self, group: &GroupId, actions: &mut Actions<Action<N>>) {
+        self.remove(&Registration::Group(group.clone()), actions);
+    }
+
+    fn remove<N>(&mut self, old: &Registration, actions: &mut Actions<Action<N>>) {
+        if let Some(at) = self.registrations.iter().position(|one| one == old) {
+            let route = self.registrations.swap_remove(at).undo();
+            actions.push(Action::Route(route));
+        }
+    }
+
+    pub(crate) fn forget(&mut self, key: &Key) {
+        self.registrations.retain(|one| !matches!(one, Registration::Key(own) if own == key));
+    }
+
+    fn undo_registrations<N>(&mut self, actions: &mut Actions<Action<N>>) {
+        for registration in mem::take(&mut self.registrations) {
+            actions.push(Action::Route(registration.undo()));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Seeded hashing: keys are chosen by peers, so every table and every shard choice is keyed.
+
+use core::hash::{BuildHasher, Hasher};
+
+/// Builds the same hasher from the same seed, on every machine and in every process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seeded(u64);
+
+impl Seeded {
+    /// A builder keyed by `seed`.
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
+impl BuildHasher for Seeded {
+    type Hasher = SipHasher;
+
+    fn build_hasher(&self) -> SipHasher {
+        SipHasher::new(self.0)
+    }
+}
+
+/// A table that is looked up, and never iterated: its order depends on the seed.
+pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, Seeded>;
+
+/// The keyed hash of one name.
+pub(crate) fn hash(seed: u64, name: &[u8]) -> u64 {
+    let mut hasher = SipHasher::new(seed);
+    hasher.write(name);
+    hasher.finish()
+}
+
+/// SipHash-1-3 (Aumasson and Bernstein, 2012): a keyed hash that resists chosen keys.
+#[derive(Clone, Debug)]
+pub(crate) struct SipHasher {
+    state: [u64; 4],
+    tail: u64,
+    tail_len: u32,
+    total: u64,
+}
+
+impl SipHasher {
+    fn new(seed: u64) -> Self {
+        // The second half of the key is derived: one 64-bit seed is what a driver provides.
+        let other = seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15;
+        Self {
+            state: [
+                seed ^ 0x736f_6d65_7073_6575,
+                other ^ 0x646f_7261_6e64_6f6d,
+                seed ^ 0x6c79_6765_6e65_7261,
+                other ^ 0x7465_6462_7974_6573,
+            ],
+            tail: 0,
+            tail_len: 0,
+            total: 0,
+        }
+    }
+
+    fn round(state: &mut [u64; 4]) {
+        let [v0, v1, v2, v3] = state;
+        *v0 = v0.wrapping_add(*v1);
+        *v1 = v1.rotate_left(13) ^ *v0;
+        *v0 = v0.rotate_left(32);
+        *v2 = v2.wrapping_add(*v3);
+        *v3 = v3.rotate_left(16) ^ *v2;
+        *v0 = v0.wrapping_add(*v3);
+        *v3 = v3.rotate_left(21) ^ *v0;
+        *v2 = v2.wrapping_add(*v1);
+        *v1 = v1.rotate_left(17) ^ *v2;
+        *v2 = v2.rotate_left(32);
+    }
+
+    fn word(&mut self, word: u64) {
+        self.state[3] ^= word;
+        Self::round(&mut self.state);
+        self.state[0] ^= word;
+    }
+}
+
+impl Hasher for SipHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.total = self.total.wrapping_add(bytes.len() as u64);
+        let mut rest = bytes;
+        while self.tail_len > 0 && !rest.is_empty() {
+            self.push(rest[0]);
+            rest = &rest[1..];
+        }
+        let mut words = rest.chunks_exact(8);
+        for chunk in &mut words {
+            let mut word = [0; 8];
+            word.copy_from_slice(chunk);
+            self.word(u64::from_le_bytes(word));
+        }
+        for byte in words.remainder() {
+            self.push(*byte);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        let mut last = self.clone();
+        last.word((self.total << 56) | self.tail);
+        last.state[2] ^= 0xff;
+        for _ in 0..3 {
+            Self::round(&mut last.state);
+        }
+        last.state[0] ^ last.state[1] ^ last.state[2] ^ last.state[3]
+    }
+}
+
+impl SipHasher {
+    fn push(&mut self, byte: u8) {
+        self.tail |= u64::from(byte) << (8 * self.tail_len);
+        self.tail_len += 1;
+        if self.tail_len == 8 {
+            let word = self.tail;
+            self.tail = 0;
+            self.tail_len = 0;
+            self.word(word);
+        }
+    }
+}

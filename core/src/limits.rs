@@ -1,0 +1,197 @@
+//! Every bound of the core in one place, with its unit, its default and the sum it contributes to.
+
+use core::time::Duration;
+
+use crate::Frame;
+
+/// The bounds that every machine keeps.
+///
+/// All fields are public so that an operator's settings map to them one by one; [`validate`](Self::validate) says which
+/// field is wrong and why. What one connection can cost at most is written out in
+/// [`connection_bytes_max`](Self::connection_bytes_max).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte of transport to a finished handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// How often a sign of life is sent; `None` sends none. Default 30 s.
+    pub heartbeat: Option<Duration>,
+    /// After how much silence of the peer the connection ends; `None` never. Only complete, valid packages end a
+    /// silence. Default 60 s.
+    pub silence: Option<Duration>,
+    /// How long one package or message may stay unfinished. Default 30 s.
+    pub unfinished_timeout: Duration,
+    /// How long queued data may make no progress towards the peer. Default 10 s.
+    pub write_timeout: Duration,
+    /// How long a connection that is closing waits for its pending answers, and a driver for its last bytes.
+    /// Default 5 s.
+    pub close_grace: Duration,
+    /// Largest body taken from the peer, in bytes. Default 65,536 (as nano); at most 16,777,215.
+    pub receive_max: u32,
+    /// Largest body sent to the peer, in bytes. Default 16,777,215.
+    pub send_max: u32,
+    /// Largest payload that a compressed body may inflate to, in bytes. Default 655,360 (ten times `receive_max`).
+    pub inflate_max: u32,
+    /// How much may wait in the send queue, in bytes; every frame counts for at least 256. Default 1 MiB.
+    pub send_queue_bytes: u32,
+    /// How many requests of one peer may wait for an answer before it is no longer read. Default 256.
+    pub pending_requests: u32,
+    /// How many bytes those requests may hold before the peer is no longer read. Default 1 MiB.
+    pub pending_bytes: u32,
+    /// After which time a request is answered with an error. Default 30 s.
+    pub request_timeout: Duration,
+    /// How many keys one connection may be registered under. Default 4.
+    pub keys_per_connection: u32,
+    /// How many groups one connection may be in. Default 128.
+    pub groups_per_connection: u32,
+    /// How many members one group may have. Default 100,000.
+    pub group_members: u32,
+    /// How many events may wait in a connection's mailbox. Default 1,024.
+    pub mailbox: u32,
+    /// Connections in the whole process. Default 100,000.
+    pub connections: u32,
+    /// Connections from one address (one /64 for IPv6). Default 256.
+    pub connections_per_address: u32,
+    /// New connections per second from one address, sustained. Default 50; 0 is no limit.
+    pub connects_per_second: u32,
+    /// How many connections an address may open at once before the rate counts. Default 200.
+    pub connects_burst: u32,
+    /// Bytes buffered in the whole process above which it closes the largest queues. Default 1 GiB. From 80 % on new
+    /// connections are refused.
+    pub buffered_bytes: u64,
+}
+
+impl Limits {
+    /// The largest body a pomelo package can announce: three length bytes.
+    pub const BODY_MAX: u32 = 0xff_ffff;
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitsError`] with the field that is wrong and what it must be.
+    pub fn validate(&self) -> Result<(), LimitsError> {
+        let spans = [
+            ("handshake_timeout", Some(self.handshake_timeout)),
+            ("heartbeat", self.heartbeat),
+            ("silence", self.silence),
+            ("unfinished_timeout", Some(self.unfinished_timeout)),
+            ("write_timeout", Some(self.write_timeout)),
+            ("close_grace", Some(self.close_grace)),
+            ("request_timeout", Some(self.request_timeout)),
+        ];
+        for (field, span) in spans {
+            if span.is_some_and(|span| span < Self::SPAN_MIN) {
+                return Err(LimitsError { field, fix: "must be at least 1ms" });
+            }
+        }
+        let counts = [
+            ("receive_max", u64::from(self.receive_max)),
+            ("send_max", u64::from(self.send_max)),
+            ("inflate_max", u64::from(self.inflate_max)),
+            ("pending_requests", u64::from(self.pending_requests)),
+            ("pending_bytes", u64::from(self.pending_bytes)),
+            ("group_members", u64::from(self.group_members)),
+            ("mailbox", u64::from(self.mailbox)),
+            ("connections", u64::from(self.connections)),
+            ("connections_per_address", u64::from(self.connections_per_address)),
+            ("connects_burst", u64::from(self.connects_burst)),
+            ("buffered_bytes", self.buffered_bytes),
+        ];
+        for (field, count) in counts {
+            if count == 0 {
+                return Err(LimitsError { field, fix: "must be at least 1" });
+            }
+        }
+        let bodies = [("receive_max", self.receive_max), ("send_max", self.send_max)];
+        for (field, bytes) in bodies {
+            if bytes > Self::BODY_MAX {
+                return Err(LimitsError { field, fix: "must be at most 16777215: the length field has three bytes" });
+            }
+        }
+        if self.send_queue_bytes < 2 * Frame::COST_MIN {
+            return Err(LimitsError { field: "send_queue_bytes", fix: "must be at least 512: room for two frames" });
+        }
+        if let (Some(heartbeat), Some(silence)) = (self.heartbeat, self.silence)
+            && silence < heartbeat.saturating_mul(2)
+        {
+            return Err(LimitsError { field: "silence", fix: "must be at least twice the heartbeat" });
+        }
+        Ok(())
+    }
+
+    /// The shortest span that makes sense to a driver.
+    const SPAN_MIN: Duration = Duration::from_millis(1);
+
+    /// The most memory that one connection can make the gateway hold, in bytes.
+    ///
+    /// The sum, where `chunk` is the largest piece of input a driver hands over at once:
+    ///
+    /// ```text
+    ///   receive_max + 4          an unfinished package
+    /// + chunk                    the piece that is being read
+    /// + inflate_max              one payload being inflated
+    /// + send_queue_bytes         the send queue …
+    /// + send_max + 31            … and one frame that may start while it is just below the mark
+    /// + pending_bytes + chunk    requests that wait for an answer …
+    /// + pending × 40             … and their table; pending = pending_requests + chunk / 7, as one chunk may still
+    ///                            bring requests (of at least 7 bytes) when the limit is reached
+    /// + registrations × 320      keys and groups
+    /// + mailbox × 64             events on their way; their payloads are shared with whoever sent them
+    /// ```
+    pub fn connection_bytes_max(&self, chunk: u32) -> u64 {
+        let pending = u64::from(self.pending_requests) + u64::from(chunk / 7);
+        let registrations = u64::from(self.keys_per_connection) + u64::from(self.groups_per_connection);
+        u64::from(self.receive_max)
+            + 4
+            + u64::from(chunk)
+            + u64::from(self.inflate_max)
+            + u64::from(self.send_queue_bytes)
+            + u64::from(self.send_max)
+            + Frame::HEAD_MAX as u64
+            + 2
+            + u64::from(self.pending_bytes)
+            + u64::from(chunk)
+            + pending * 40
+            + registrations * 320
+            + u64::from(self.mailbox) * 64
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            heartbeat: Some(Duration::from_secs(30)),
+            silence: Some(Duration::from_secs(60)),
+            unfinished_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+            close_grace: Duration::from_secs(5),
+            receive_max: 64 * 1024,
+            send_max: Self::BODY_MAX,
+            inflate_max: 640 * 1024,
+            send_queue_bytes: 1024 * 1024,
+            pending_requests: 256,
+            pending_bytes: 1024 * 1024,
+            request_timeout: Duration::from_secs(30),
+            keys_per_connection: 4,
+            groups_per_connection: 128,
+            group_members: 100_000,
+            mailbox: 1024,
+            connections: 100_000,
+            connections_per_address: 256,
+            connects_per_second: 50,
+            connects_burst: 200,
+            buffered_bytes: 1 << 30,
+        }
+    }
+}
+
+/// Which limit is wrong, and what it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("limit `{field}` {fix}")]
+pub struct LimitsError {
+    /// The field of [`Limits`].
+    pub field: &'static str,
+    /// What the field must be.
+    pub fix: &'static str,
+}

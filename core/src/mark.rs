@@ -1,0 +1,70 @@
+//! Names for what policy does quietly, so that it is counted and tests can prove it was reached.
+
+macro_rules! marks {
+    ($($(#[$doc:meta])* $mark:ident => $name:literal,)*) => {
+        /// Something a limit or a policy did that does not end the connection.
+        ///
+        /// Machines emit marks as actions: a driver adds them up for its metrics, and a test that never sees a mark has
+        /// not reached that limit. (What ends a connection is named by its [`CloseReason`](crate::CloseReason).)
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Mark { $($(#[$doc])* $mark,)* }
+
+        impl Mark {
+            /// Every mark, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$mark),*];
+
+            /// The name under which the mark is counted.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$mark => $name,)* }
+            }
+        }
+    };
+}
+
+marks! {
+    /// A lossy message was dropped because the peer's send queue was full.
+    PushDropped => "push_dropped",
+    /// The oldest lossy message was taken out of a full send queue.
+    OldestDropped => "oldest_dropped",
+    /// The peer stopped being read because too much was waiting for it or pending on it.
+    ReadPaused => "read_paused",
+    /// A request was answered by its deadline instead of by the application.
+    RequestExpired => "request_expired",
+    /// An answer came for a request that is no longer waiting.
+    AnswerLate => "answer_late",
+    /// An answer could not be encoded; the caller got an error instead.
+    AnswerRefused => "answer_refused",
+    /// A message cannot be said on this wire, or is too large for it, and was dropped.
+    PushRefused => "push_refused",
+    /// A message came for a connection that is not ready for messages.
+    NotReady => "not_ready",
+    /// A message that only a server may send came from a client, and was ignored.
+    MessageIgnored => "message_ignored",
+    /// The heartbeat check came so late that what had arrived is read before the peer is judged.
+    CheckPostponed => "check_postponed",
+    /// A connection asked for more keys or groups than one connection may have.
+    RegistrationRefused => "registration_refused",
+    /// A message was published to a key or group that nobody is registered under.
+    Undeliverable => "undeliverable",
+    /// A mailbox was full and the hub told its connection's policy.
+    MailboxFull => "mailbox_full",
+    /// A key was refused by the admission policy.
+    KeyRejected => "key_rejected",
+    /// An older session lost its key to a newer one.
+    KeyReplaced => "key_replaced",
+    /// A group refused a member because it is full.
+    GroupFull => "group_full",
+    /// A connection was refused at the door: the process holds as many as it may.
+    ConnectionsFull => "connections_full",
+    /// A connection was refused at the door: its address holds as many as it may.
+    AddressFull => "address_full",
+    /// A connection was refused at the door: its address opens them too fast.
+    AddressRate => "address_rate",
+    /// A connection was refused at the door: too much is buffered in the process.
+    MemoryFull => "memory_full",
+    /// Accepting failed and waits before the next try.
+    AcceptFailed => "accept_failed",
+    /// A sticky binding was dropped because its node has left.
+    BindingLost => "binding_lost",
+}

@@ -1,0 +1,110 @@
+//! A message on its way to connections, in a form every dialect can translate.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+
+use bytes::Bytes;
+use once_cell::race::OnceBox;
+
+use crate::Frame;
+
+/// What happens to a message for a peer whose send queue is full. Every drop is counted by a [`Mark`](crate::Mark).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Overflow {
+    /// The peer is too slow: its connection is closed with a reason.
+    #[default]
+    Close,
+    /// The new message is dropped.
+    DropNewest,
+    /// The oldest waiting message that may be dropped makes room; if there is none, the new one is dropped.
+    DropOldest,
+}
+
+/// One message for any number of connections.
+///
+/// Cloning shares it. Each wire form is encoded by the first connection that needs it and shared by all others, so a
+/// broadcast is encoded once per dialect.
+#[derive(Clone)]
+pub struct Push(Arc<Parcel>);
+
+struct Parcel {
+    route: Bytes,
+    body: Bytes,
+    overflow: Overflow,
+    forms: [OnceBox<Frame>; Form::COUNT],
+}
+
+/// A wire form that a [`Push`] keeps once it was encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Pomelo, route as text.
+    PomeloPlain,
+    /// Pomelo, route as dictionary code.
+    PomeloCoded,
+    /// Pomelo, route as text, body deflated.
+    PomeloDeflated,
+}
+
+impl Form {
+    const COUNT: usize = 3;
+}
+
+impl Push {
+    /// A message under `route` (an event name) with an opaque `body`.
+    pub fn new(route: impl Into<Bytes>, body: impl Into<Bytes>, overflow: Overflow) -> Self {
+        let forms = core::array::from_fn(|_| OnceBox::new());
+        Self(Arc::new(Parcel { route: route.into(), body: body.into(), overflow, forms }))
+    }
+
+    /// The event name.
+    pub fn route(&self) -> &Bytes {
+        &self.0.route
+    }
+
+    /// The payload.
+    pub fn body(&self) -> &Bytes {
+        &self.0.body
+    }
+
+    /// What to do with it where the peer is too slow.
+    pub fn overflow(&self) -> Overflow {
+        self.0.overflow
+    }
+
+    /// The frame in `form`; `encode` runs for the first caller only.
+    pub(crate) fn form<E>(&self, form: Form, encode: impl FnOnce(&Self) -> Result<Frame, E>) -> Result<Frame, E> {
+        self.0.forms[form as usize].get_or_try_init(|| encode(self).map(Box::new)).cloned()
+    }
+}
+
+impl fmt::Debug for Push {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push")
+            .field("route", self.route())
+            .field("body", self.body())
+            .field("overflow", &self.overflow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Push {
+    fn eq(&self, other: &Self) -> bool {
+        self.route() == other.route() && self.body() == other.body() && self.overflow() == other.overflow()
+    }
+}
+
+impl Eq for Push {}
+
+/// What the hub hands to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// A message for the peer.
+    Push(Push),
+    /// The hub took the connection in under the key it asked for.
+    Admitted(crate::Key),
+    /// The hub's admission policy refused the key: it belongs to another session.
+    Rejected(crate::Key),
+}
