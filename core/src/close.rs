@@ -122,7 +122,11 @@ impl CloseReason {
     pub const fn may_reconnect(self) -> bool {
         !matches!(
             self,
-            Self::Violation(_) | Self::HandshakeRefused | Self::RefusedByServer | Self::Kicked | Self::Replaced
+            Self::Violation(_)
+                | Self::HandshakeRefused
+                | Self::RefusedByServer
+                | Self::Kicked
+                | Self::Replaced
         )
     }
 }

@@ -1,11 +1,13 @@
 //! What differs between the protocols, and nothing else.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 
 use crate::connection::Shared;
 use crate::{
-    Action, Actions, CloseReason, Delivery, Frame, GroupId, Instant, Key, Limits, Mark, Opcode, Overflow, Push, Route,
-    To, Violation,
+    Action, Actions, CloseReason, Delivery, Frame, GroupId, Instant, Key, Limits, Mark, Opcode, Overflow,
+    Push, Route, To, Violation,
 };
 
 /// One protocol, seen from one end of one connection: a translation between wire units and meaning.
@@ -134,6 +136,11 @@ impl<D: Dialect> Context<'_, D> {
         if !self.shared.is_ended() {
             self.actions.push(Action::Mark(mark));
         }
+    }
+
+    /// Takes over what the two ends agreed on: how often a sign of life is sent, and how long a silence may last.
+    pub fn set_liveness(&mut self, heartbeat: Option<Duration>, silence: Option<Duration>) {
+        self.shared.set_liveness(heartbeat, silence);
     }
 
     /// The handshake is finished: its deadline ends, heartbeats begin.

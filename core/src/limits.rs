@@ -105,11 +105,17 @@ impl Limits {
         let bodies = [("receive_max", self.receive_max), ("send_max", self.send_max)];
         for (field, bytes) in bodies {
             if bytes > Self::BODY_MAX {
-                return Err(LimitsError { field, fix: "must be at most 16777215: the length field has three bytes" });
+                return Err(LimitsError {
+                    field,
+                    fix: "must be at most 16777215: the length field has three bytes",
+                });
             }
         }
         if self.send_queue_bytes < 2 * Frame::COST_MIN {
-            return Err(LimitsError { field: "send_queue_bytes", fix: "must be at least 512: room for two frames" });
+            return Err(LimitsError {
+                field: "send_queue_bytes",
+                fix: "must be at least 512: room for two frames",
+            });
         }
         if let (Some(heartbeat), Some(silence)) = (self.heartbeat, self.silence)
             && silence < heartbeat.saturating_mul(2)

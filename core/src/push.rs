@@ -38,6 +38,7 @@ struct Parcel {
 
 /// A wire form that a [`Push`] keeps once it was encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "one group of forms per dialect; pomelo is the first")]
 pub(crate) enum Form {
     /// Pomelo, route as text.
     PomeloPlain,
@@ -74,7 +75,11 @@ impl Push {
     }
 
     /// The frame in `form`; `encode` runs for the first caller only.
-    pub(crate) fn form<E>(&self, form: Form, encode: impl FnOnce(&Self) -> Result<Frame, E>) -> Result<Frame, E> {
+    pub(crate) fn form<E>(
+        &self,
+        form: Form,
+        encode: impl FnOnce(&Self) -> Result<Frame, E>,
+    ) -> Result<Frame, E> {
         self.0.forms[form as usize].get_or_try_init(|| encode(self).map(Box::new)).cloned()
     }
 }

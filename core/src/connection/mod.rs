@@ -7,7 +7,8 @@ use bytes::Bytes;
 pub(crate) use self::shared::Shared;
 use self::shared::Timer;
 use crate::{
-    Actions, CloseReason, Context, Delivery, Dialect, Frame, Instant, Limits, Machine, Mark, Opcode, Route, Violation,
+    Actions, CloseReason, Context, Delivery, Dialect, Frame, Instant, Limits, Machine, Mark, Opcode, Route,
+    Violation,
 };
 use alloc::sync::Arc;
 
@@ -76,9 +77,14 @@ pub struct Connection<D> {
 
 impl<D: Dialect> Connection<D> {
     /// A connection whose transport is there at `now`; its first actions are in `actions` on return.
-    pub fn new(dialect: D, limits: Arc<Limits>, now: Instant, actions: &mut Actions<Action<D::Notice>>) -> Self {
+    pub fn new(
+        dialect: D,
+        limits: Arc<Limits>,
+        now: Instant,
+        actions: &mut Actions<Action<D::Notice>>,
+    ) -> Self {
         let mut connection = Self { dialect, shared: Shared::new(limits, now) };
-        connection.with_context(now, actions, |dialect, cx| dialect.open(cx));
+        connection.with_context(now, actions, D::open);
         connection
     }
 
@@ -118,7 +124,13 @@ impl<D: Dialect> Connection<D> {
         step(&mut self.dialect, &mut Context { now, shared: &mut self.shared, actions })
     }
 
-    fn receive(&mut self, now: Instant, opcode: Opcode, data: Bytes, actions: &mut Actions<Action<D::Notice>>) {
+    fn receive(
+        &mut self,
+        now: Instant,
+        opcode: Opcode,
+        data: Bytes,
+        actions: &mut Actions<Action<D::Notice>>,
+    ) {
         if !self.shared.is_open() {
             return;
         }
@@ -129,7 +141,8 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn closed(&mut self, reason: CloseReason, actions: &mut Actions<Action<D::Notice>>) {
-        let cut_short = reason == CloseReason::PeerClosed && self.shared.is_open() && !self.dialect.at_boundary();
+        let cut_short =
+            reason == CloseReason::PeerClosed && self.shared.is_open() && !self.dialect.at_boundary();
         let reason = if cut_short { Violation::Truncated.into() } else { reason };
         self.shared.end(reason, actions);
     }
@@ -165,7 +178,9 @@ impl<D: Dialect> Machine for Connection<D> {
         let now = self.shared.advance(now);
         match event {
             Event::Closed(reason) => self.closed(reason, actions),
-            Event::Command(command) => self.with_context(now, actions, |dialect, cx| dialect.command(command, cx)),
+            Event::Command(command) => {
+                self.with_context(now, actions, |dialect, cx| dialect.command(command, cx))
+            }
             Event::Delivered(delivery) if self.shared.is_open() => {
                 self.with_context(now, actions, |dialect, cx| dialect.deliver(delivery, cx));
             }
@@ -190,11 +205,11 @@ impl<D: Dialect> Machine for Connection<D> {
             return;
         }
         if self.dialect.deadline().is_some_and(|due| due <= now) {
-            self.with_context(now, actions, |dialect, cx| dialect.expire(cx));
+            self.with_context(now, actions, D::expire);
         }
         if self.shared.take_passed(Timer::Beat, now) && self.shared.is_open() {
             self.shared.arm_beat(now);
-            self.with_context(now, actions, |dialect, cx| dialect.beat(cx));
+            self.with_context(now, actions, D::beat);
         }
         self.settle(now, actions);
     }

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
+use core::time::Duration;
 
 use super::{Action, Flushed};
 use crate::deadlines::Deadlines;
@@ -185,6 +186,13 @@ impl Shared {
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard_at = now;
         self.postponed = false;
+    }
+
+    /// Replaces the two spans for this connection alone.
+    pub(crate) fn set_liveness(&mut self, heartbeat: Option<Duration>, silence: Option<Duration>) {
+        let limits = Arc::make_mut(&mut self.limits);
+        limits.heartbeat = heartbeat;
+        limits.silence = silence;
     }
 
     pub(crate) fn established(&mut self, now: Instant) {

@@ -1,0 +1,490 @@
+//! The server's end of a pomelo connection.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::handshake::{self, Abilities};
+use super::pending::Pending;
+use super::{
+    EncodeError, ErrorAnswers, ErrorBody, Message, MessageId, MessageType, Package, PackageReader,
+    PackageType, RefuseCode, RouteOut, ServerConfig, Ticket, decode_text, deflate, inflate, package, push,
+    response,
+};
+use crate::push::Form;
+use crate::{
+    CloseReason, Context, Delivery, Dialect, Frame, GroupId, Instant, Key, Limits, Mark, Opcode, Overflow,
+    Push, Violation,
+};
+
+/// What the server's end tells the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerNotice {
+    /// The client introduces itself with this JSON body (it may be empty); to be answered with
+    /// [`Accept`](ServerCommand::Accept) or [`Refuse`](ServerCommand::Refuse) before the handshake deadline.
+    Handshake(Bytes),
+    /// The client has acknowledged: requests may follow, messages may be sent.
+    Opened,
+    /// A request; exactly one [`Answer`](ServerCommand::Answer) or [`Fail`](ServerCommand::Fail) is expected, else it
+    /// fails by itself after [`Limits::request_timeout`].
+    Request {
+        /// Names the request.
+        ticket: Ticket,
+        /// Unchecked bytes, normally `Service.Method`.
+        route: Bytes,
+        /// The payload, inflated.
+        body: Bytes,
+    },
+    /// A message that wants no answer.
+    Notify {
+        /// Unchecked bytes, normally `Service.Method`.
+        route: Bytes,
+        /// The payload, inflated.
+        body: Bytes,
+    },
+    /// The connection is registered under the key.
+    Bound(Key),
+    /// The key was refused: it belongs to another session, or the connection has too many.
+    BindRefused(Key),
+}
+
+/// What the application may ask of the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerCommand {
+    /// Answers the handshake with code 200.
+    Accept {
+        /// A JSON value for the answer's `user`; left out if it is not valid JSON.
+        user: Option<Bytes>,
+    },
+    /// Answers the handshake with another code, and closes.
+    Refuse {
+        /// Why.
+        code: RefuseCode,
+        /// A JSON value for the answer's `user`.
+        user: Option<Bytes>,
+    },
+    /// Answers a request.
+    Answer {
+        /// Which request.
+        ticket: Ticket,
+        /// The payload.
+        body: Bytes,
+    },
+    /// Answers a request with an error.
+    Fail {
+        /// Which request.
+        ticket: Ticket,
+        /// What went wrong.
+        error: ErrorBody,
+    },
+    /// Sends a message that nobody asked for.
+    Push {
+        /// The event name, at most 255 bytes.
+        route: Bytes,
+        /// The payload.
+        body: Bytes,
+        /// What to do if the client is too slow.
+        overflow: Overflow,
+    },
+    /// Removes the client: pending answers and what is queued go first, then a Kick with this text, then the end.
+    Kick {
+        /// Told to the client, `{"reason": …}`.
+        reason: Bytes,
+    },
+    /// Ends the connection: pending answers and what is queued go first.
+    Close,
+    /// Registers the connection under a key.
+    Bind(Key),
+    /// Gives a key up.
+    Unbind(Key),
+    /// Joins a group.
+    Join(GroupId),
+    /// Leaves a group.
+    Leave(GroupId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was received.
+    Start,
+    /// The application looks at the handshake.
+    Validating,
+    /// The answer is on its way; the acknowledgement is missing.
+    Answered,
+    /// Messages flow.
+    Working,
+}
+
+/// The server's end of a pomelo connection.
+#[derive(Debug)]
+pub struct Server {
+    config: Arc<ServerConfig>,
+    reader: PackageReader,
+    /// What arrived behind the handshake while the application looks at it; clients may send without waiting.
+    held: Bytes,
+    pending: Pending,
+    kick: Option<Bytes>,
+    state: State,
+    abilities: Abilities,
+}
+
+impl Server {
+    /// The end of a new connection.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self {
+            config,
+            reader: PackageReader::new(),
+            held: Bytes::new(),
+            pending: Pending::default(),
+            kick: None,
+            state: State::Start,
+            abilities: Abilities::default(),
+        }
+    }
+
+    /// Whether messages flow.
+    pub fn is_working(&self) -> bool {
+        self.state == State::Working
+    }
+
+    /// How many requests wait for an answer.
+    pub fn pending_requests(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn read(&mut self, mut input: Bytes, cx: &mut Context<'_, Self>) -> Result<(), Violation> {
+        while cx.is_open() {
+            if self.state == State::Validating {
+                self.held = input;
+                return Ok(());
+            }
+            let Some(package) = self.reader.next(&mut input, cx.limits().receive_max)? else { break };
+            cx.unfinished(false);
+            self.handle_package(package, cx)?;
+        }
+        cx.unfinished(!self.reader.is_empty());
+        Ok(())
+    }
+
+    /// All transitions that a client can cause.
+    fn handle_package(&mut self, package: Package, cx: &mut Context<'_, Self>) -> Result<(), Violation> {
+        match (self.state, package.kind) {
+            (State::Start, PackageType::Handshake) => self.handle_handshake(&package.body, cx),
+            (State::Start, PackageType::HandshakeAck) if self.config.ack_without_handshake => self.work(cx),
+            (State::Answered, PackageType::HandshakeAck) => self.work(cx),
+            (State::Answered, PackageType::Heartbeat) => {}
+            (State::Working, PackageType::Heartbeat) => cx.heard(),
+            (State::Working, PackageType::Data) => self.handle_message(package.body, cx)?,
+            _ => return Err(Violation::PackageOutOfOrder),
+        }
+        Ok(())
+    }
+
+    fn handle_handshake(&mut self, body: &Bytes, cx: &mut Context<'_, Self>) {
+        let Some((text, abilities)) = handshake::read(body) else {
+            self.refuse(RefuseCode::Invalid, None, Violation::Handshake.into(), cx);
+            return;
+        };
+        self.abilities = abilities;
+        self.state = State::Validating;
+        let body = match text {
+            alloc::borrow::Cow::Borrowed(_) => body.clone(),
+            alloc::borrow::Cow::Owned(text) => Bytes::from(text),
+        };
+        cx.notify(ServerNotice::Handshake(body));
+    }
+
+    fn work(&mut self, cx: &mut Context<'_, Self>) {
+        self.state = State::Working;
+        cx.established();
+        cx.notify(ServerNotice::Opened);
+    }
+
+    fn handle_message(&mut self, data: Bytes, cx: &mut Context<'_, Self>) -> Result<(), Violation> {
+        let size = data.len() as u32;
+        let message = Message::decode(data, &self.config.dictionary)?;
+        let body =
+            if message.deflated { inflate(&message.body, cx.limits().inflate_max)? } else { message.body };
+        cx.heard();
+        match message.kind {
+            // An answer with id 0 reads as a push, so nano and pitaya never answer such a request.
+            MessageType::Request if message.id.number() != 0 => {
+                let deadline = cx.now() + cx.limits().request_timeout;
+                let size = size.max(body.len() as u32);
+                let ticket = self.pending.enter(message.id, size, deadline);
+                cx.notify(ServerNotice::Request { ticket, route: message.route, body });
+            }
+            MessageType::Request | MessageType::Notify => {
+                cx.notify(ServerNotice::Notify { route: message.route, body });
+            }
+            MessageType::Response | MessageType::Push => cx.mark(Mark::MessageIgnored),
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, user: Option<&Bytes>, cx: &mut Context<'_, Self>) {
+        if self.state != State::Validating {
+            return;
+        }
+        self.state = State::Answered;
+        self.send_answer(200, user, cx);
+        let held = core::mem::take(&mut self.held);
+        if let Err(violation) = self.read(held, cx) {
+            cx.close(violation.into());
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        code: RefuseCode,
+        user: Option<&Bytes>,
+        why: CloseReason,
+        cx: &mut Context<'_, Self>,
+    ) {
+        self.send_answer(code.number(), user, cx);
+        cx.close(why);
+    }
+
+    fn send_answer(&self, code: u16, user: Option<&Bytes>, cx: &mut Context<'_, Self>) {
+        let unix = self.config.origin_unix + cx.now().since_origin();
+        let body = handshake::answer(code, &self.config, cx.limits().heartbeat, unix, self.abilities, user);
+        match package(PackageType::Handshake, body) {
+            Ok(frame) => cx.send(frame),
+            Err(_) => cx.mark(Mark::AnswerRefused),
+        }
+    }
+
+    /// The body as it goes out, and whether it is deflated.
+    fn pack(&self, body: Bytes) -> (Bytes, bool) {
+        let large = |above| self.abilities.inflate && body.len() as u64 >= u64::from(above);
+        match self.config.deflate_above.filter(|above| large(*above)).and_then(|_| deflate(&body)) {
+            Some(smaller) => (smaller, true),
+            None => (body, false),
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, body: Bytes, cx: &mut Context<'_, Self>) {
+        let Some(id) = self.pending.take(ticket) else {
+            cx.mark(Mark::AnswerLate);
+            return;
+        };
+        let (body, deflated) = self.pack(body);
+        match response(&id, false, deflated, body, cx.limits().send_max) {
+            Ok(frame) => cx.send(frame),
+            Err(error) => {
+                cx.mark(Mark::AnswerRefused);
+                self.send_error(&id, &unsayable(error), cx);
+            }
+        }
+    }
+
+    fn fail(&mut self, ticket: Ticket, error: &ErrorBody, cx: &mut Context<'_, Self>) {
+        match self.pending.take(ticket) {
+            Some(id) => self.send_error(&id, error, cx),
+            None => cx.mark(Mark::AnswerLate),
+        }
+    }
+
+    fn send_error(&self, id: &MessageId, error: &ErrorBody, cx: &mut Context<'_, Self>) {
+        if self.config.errors == ErrorAnswers::None {
+            return;
+        }
+        let (body, deflated) = self.pack(error.encode(&self.config.serializer));
+        let short = || ErrorBody::new(ErrorBody::INTERNAL, "error too large").encode(&self.config.serializer);
+        let max = cx.limits().send_max;
+        match response(id, true, deflated, body, max).or_else(|_| response(id, true, false, short(), max)) {
+            Ok(frame) => cx.send(frame),
+            Err(_) => cx.mark(Mark::AnswerRefused),
+        }
+    }
+
+    fn send_push(&self, message: &Push, cx: &mut Context<'_, Self>) {
+        if !self.is_working() {
+            cx.mark(Mark::NotReady);
+            return;
+        }
+        match self.encode_push(message, cx.limits().send_max) {
+            Ok(frame) => cx.send_lossy(frame, message.overflow()),
+            Err(_) => cx.mark(Mark::PushRefused),
+        }
+    }
+
+    /// The frame for this client, shared with all clients that read the same form.
+    fn encode_push(&self, message: &Push, max: u32) -> Result<Frame, EncodeError> {
+        let plain = |message: &Push| {
+            whole(push(RouteOut::Plain(message.route()), false, message.body().clone(), max)?)
+        };
+        let code = self.config.dictionary.code(message.route()).filter(|_| self.abilities.coded_pushes);
+        if let Some(code) = code {
+            let coded =
+                |message: &Push| whole(push(RouteOut::Code(code), false, message.body().clone(), max)?);
+            let frame = message.form(Form::PomeloCoded, coded)?;
+            // Two listeners may give one route different codes; the shared form is the first one's.
+            let same = frame.body().get(5..7) == Some(code.to_be_bytes().as_slice());
+            return if same { Ok(frame) } else { coded(message) };
+        }
+        let large = |above: &u32| self.abilities.inflate && message.body().len() as u64 >= u64::from(*above);
+        if self.config.deflate_above.as_ref().is_some_and(large) {
+            return message.form(Form::PomeloDeflated, |message| {
+                let (body, deflated) = self.pack(message.body().clone());
+                whole(push(RouteOut::Plain(message.route()), deflated, body, max)?)
+            });
+        }
+        message.form(Form::PomeloPlain, plain)
+    }
+
+    fn bind(&mut self, key: Key, cx: &mut Context<'_, Self>) {
+        if !cx.register(key.clone()) {
+            cx.notify(ServerNotice::BindRefused(key));
+        }
+    }
+}
+
+/// A frame that is shared by many connections: one buffer, nothing to join per connection.
+#[expect(clippy::unnecessary_wraps, reason = "the callers chain it behind `?`")]
+fn whole(frame: Frame) -> Result<Frame, EncodeError> {
+    Ok(Frame::new(frame.opcode, frame.into_bytes()))
+}
+
+fn unsayable(error: EncodeError) -> ErrorBody {
+    ErrorBody::new(ErrorBody::INTERNAL, alloc::format!("answer cannot be sent: {error}"))
+}
+
+impl Dialect for Server {
+    type Command = ServerCommand;
+    type Notice = ServerNotice;
+
+    fn open(&mut self, _cx: &mut Context<'_, Self>) {}
+
+    fn receive(&mut self, opcode: Opcode, data: Bytes, cx: &mut Context<'_, Self>) -> Result<(), Violation> {
+        match opcode {
+            Opcode::Ping | Opcode::Pong => return Ok(()),
+            Opcode::Binary | Opcode::Text if self.config.strict_boundaries => check_boundary(&data)?,
+            Opcode::Binary | Opcode::Text | Opcode::Stream => {}
+        }
+        if self.state == State::Validating && !self.held.is_empty() {
+            // A driver that goes on reading although it should not: keep the order, in one buffer.
+            let mut both = bytes::BytesMut::from(core::mem::take(&mut self.held).as_ref());
+            both.extend_from_slice(&data);
+            if both.len() as u64 > u64::from(cx.limits().receive_max) {
+                return Err(Violation::PackageOutOfOrder);
+            }
+            self.held = both.freeze();
+            return Ok(());
+        }
+        self.read(data, cx)
+    }
+
+    fn deliver(&mut self, delivery: Delivery, cx: &mut Context<'_, Self>) {
+        match delivery {
+            Delivery::Push(message) => self.send_push(&message, cx),
+            Delivery::Admitted(key) => cx.notify(ServerNotice::Bound(key)),
+            Delivery::Rejected(key) => {
+                cx.rejected(&key);
+                cx.notify(ServerNotice::BindRefused(key));
+            }
+        }
+    }
+
+    fn command(&mut self, command: ServerCommand, cx: &mut Context<'_, Self>) {
+        match command {
+            ServerCommand::Accept { user } => self.accept(user.as_ref(), cx),
+            ServerCommand::Refuse { code, user } if self.state == State::Validating => {
+                self.refuse(code, user.as_ref(), CloseReason::HandshakeRefused, cx);
+            }
+            ServerCommand::Refuse { .. } => {}
+            ServerCommand::Answer { ticket, body } => self.answer(ticket, body, cx),
+            ServerCommand::Fail { ticket, error } => self.fail(ticket, &error, cx),
+            ServerCommand::Push { route, body, overflow } => {
+                self.send_push(&Push::new(route, body, overflow), cx);
+            }
+            ServerCommand::Kick { reason } => {
+                self.kick = Some(reason);
+                cx.drain(CloseReason::Kicked);
+            }
+            ServerCommand::Close => cx.drain(CloseReason::Finished),
+            ServerCommand::Bind(key) => self.bind(key, cx),
+            ServerCommand::Unbind(key) => cx.unregister(&key),
+            ServerCommand::Join(group) => {
+                cx.join(group);
+            }
+            ServerCommand::Leave(group) => cx.leave(&group),
+        }
+    }
+
+    fn beat(&mut self, cx: &mut Context<'_, Self>) {
+        if let Ok(frame) = package(PackageType::Heartbeat, Bytes::new()) {
+            cx.send(frame);
+        }
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_, Self>) {
+        while let Some(id) = self.pending.take_expired(cx.now()) {
+            cx.mark(Mark::RequestExpired);
+            self.send_error(&id, &ErrorBody::new(ErrorBody::TIMEOUT, "request timed out"), cx);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.pending.deadline()
+    }
+
+    fn farewell(&mut self, reason: CloseReason, cx: &mut Context<'_, Self>) {
+        let told = match reason {
+            CloseReason::Kicked | CloseReason::Replaced | CloseReason::Stopping => true,
+            // A peer that reads nothing would not see it, and the queue must not grow for it.
+            CloseReason::HeartbeatTimeout => cx.is_flushed(),
+            _ => false,
+        };
+        if told && self.is_working() {
+            let text = match &self.kick {
+                Some(reason) => String::from(decode_text(reason)),
+                None => alloc::format!("{reason}"),
+            };
+            // JavaScript clients parse the body, and throw on an empty one.
+            let body = serde_json::to_vec(&KickBody { reason: &text }).unwrap_or_default();
+            if let Ok(frame) = package(PackageType::Kick, body.into()) {
+                cx.send_anyway(frame);
+            }
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    fn wants_read(&self, limits: &Limits) -> bool {
+        self.state != State::Validating
+            && self.pending.len() < limits.pending_requests as usize
+            && self.pending.bytes() < limits.pending_bytes
+    }
+
+    fn at_boundary(&self) -> bool {
+        self.reader.is_empty()
+    }
+
+    fn footprint(&self) -> usize {
+        self.reader.footprint() + self.pending.footprint() + self.held.len()
+    }
+}
+
+#[derive(Serialize)]
+struct KickBody<'a> {
+    reason: &'a str,
+}
+
+/// Pitaya's rule: the message is one whole package.
+fn check_boundary(data: &Bytes) -> Result<(), Violation> {
+    match data.first_chunk::<4>() {
+        Some([_, high, mid, low])
+            if u32::from_be_bytes([0, *high, *mid, *low]) as usize + 4 == data.len() =>
+        {
+            Ok(())
+        }
+        _ => Err(Violation::PackageBoundary),
+    }
+}
