@@ -9,7 +9,7 @@ use miniz_oxide::DataFormat;
 use miniz_oxide::deflate::core::{CompressorOxide, TDEFLFlush, TDEFLStatus, compress};
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::{
-    TINFL_FLAG_PARSE_ZLIB_HEADER, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+    TINFL_FLAG_PARSE_ZLIB_HEADER, TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
 };
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
@@ -21,10 +21,17 @@ const LEVEL: u8 = 6;
 /// What the first output buffer is at most, in bytes; it then grows with what really comes out.
 const BUFFER_FIRST: usize = 16 * 1024;
 
+/// How many deflate blocks any stream may have …
+const BLOCKS_FREE: usize = 64;
+
+/// … and how many bytes of input buy one more. Each block may bring code tables of its own, which cost far more work
+/// than the twelve bytes they can be said in; real compressors make a block of some thousand symbols.
+const BYTES_PER_BLOCK: usize = 128;
+
 /// Inflates a zlib stream (RFC 1950) or one gzip member (RFC 1952), told apart by their first bytes.
 ///
-/// Memory follows the bytes that come out, up to `max`; work is bounded by the bytes of `data` plus `max`. Checksums are
-/// verified and nothing may follow the stream.
+/// Memory follows the bytes that come out, up to `max`. Work is bounded by the bytes of `data` and of the output: a stream
+/// of many near-empty blocks is refused. Checksums are verified and nothing may follow the stream.
 ///
 /// # Errors
 ///
@@ -69,9 +76,10 @@ fn inflate_stream(data: &[u8], max: u32, flags: u32) -> Result<(Vec<u8>, usize),
     let mut state = Box::<DecompressorOxide>::default();
     let mut out = vec![0; data.len().saturating_mul(2).min(BUFFER_FIRST).min(max)];
     let (mut used, mut written) = (0, 0);
-    // Each round but the last doubles the buffer, so there are at most 32 of them.
+    let flags = flags | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY;
+    let mut blocks = BLOCKS_FREE + data.len() / BYTES_PER_BLOCK;
+    // Each round ends a block or doubles the buffer.
     loop {
-        let flags = flags | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
         let (status, took, gave) = decompress(&mut state, &data[used..], &mut out, written, flags);
         used += took;
         written += gave;
@@ -80,6 +88,7 @@ fn inflate_stream(data: &[u8], max: u32, flags: u32) -> Result<(Vec<u8>, usize),
                 out.truncate(written);
                 return Ok((out, used));
             }
+            TINFLStatus::BlockBoundary if blocks > 0 => blocks -= 1,
             TINFLStatus::HasMoreOutput if out.len() >= max => return Err(Violation::InflatedTooLarge),
             TINFLStatus::HasMoreOutput => {
                 let more = out.len().max(1).min(max - out.len());
