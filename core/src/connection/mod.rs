@@ -179,7 +179,7 @@ impl<D: Dialect> Machine for Connection<D> {
         match event {
             Event::Closed(reason) => self.closed(reason, actions),
             Event::Command(command) => {
-                self.with_context(now, actions, |dialect, cx| dialect.command(command, cx))
+                self.with_context(now, actions, |dialect, cx| dialect.command(command, cx));
             }
             Event::Delivered(delivery) if self.shared.is_open() => {
                 self.with_context(now, actions, |dialect, cx| dialect.deliver(delivery, cx));

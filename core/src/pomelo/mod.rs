@@ -24,6 +24,7 @@ mod message;
 mod package;
 mod pending;
 mod server;
+mod server_api;
 mod text;
 
 pub use self::client::{Client, ClientCommand, ClientNotice, RequestError};
@@ -31,8 +32,11 @@ pub use self::config::{ClientConfig, ErrorAnswers, ErrorBody, ServerConfig};
 pub use self::deflate::{deflate, inflate};
 pub use self::dictionary::{Dictionary, DictionaryError};
 pub use self::handshake::RefuseCode;
-pub use self::message::{EncodeError, Message, MessageId, MessageType, RouteOut, notify, push, request, response};
+pub use self::message::{
+    EncodeError, Message, MessageId, MessageType, RouteOut, notify, push, request, response,
+};
 pub use self::package::{Package, PackageReader, PackageType, package, package_head};
 pub use self::pending::Ticket;
-pub use self::server::{Server, ServerCommand, ServerNotice};
+pub use self::server::Server;
+pub use self::server_api::{ServerCommand, ServerNotice};
 pub use self::text::decode_text;
