@@ -32,12 +32,19 @@ pub enum Event<C> {
 
 /// What has left the send queue since the last report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Flushed {
     /// The sum of the frames' [`cost`](Frame::cost), in bytes.
     pub cost: u32,
     /// How many of the frames were lossy.
     pub lossy: u32,
+}
+
+// By hand: the derive of a struct names `std`.
+#[cfg(feature = "arbitrary")]
+impl<'a> arbitrary::Arbitrary<'a> for Flushed {
+    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(Self { cost: u.arbitrary()?, lossy: u.arbitrary()? })
+    }
 }
 
 impl Flushed {

@@ -10,8 +10,15 @@ use crate::Instant;
 ///
 /// Ids cannot serve as names: clients reuse them, and may write them in forms that must be echoed byte by byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Ticket(u32);
+
+// By hand: the derive of a struct names `std`.
+#[cfg(feature = "arbitrary")]
+impl<'a> arbitrary::Arbitrary<'a> for Ticket {
+    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        u.arbitrary().map(Self)
+    }
+}
 
 #[derive(Debug)]
 struct Slot {
