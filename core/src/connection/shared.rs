@@ -179,6 +179,10 @@ impl Shared {
         self.unsent = self.unsent.saturating_sub(flushed.cost);
         self.unsent_lossy = self.unsent_lossy.saturating_sub(flushed.lossy);
         self.progress_at = now;
+        if self.unsent == 0 {
+            // Drivers flush before they look at the next timeout, so a deadline per heartbeat costs no timer.
+            self.deadlines.disarm(Timer::Write as usize);
+        }
     }
 
     // Liveness.
