@@ -1,6 +1,6 @@
 //! Seeded hashing: keys are chosen by peers, so every table and every shard choice is keyed.
 
-use core::hash::{BuildHasher, Hasher};
+use core::hash::{BuildHasher, Hash, Hasher};
 
 /// Builds the same hasher from the same seed, on every machine and in every process.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,15 @@ impl BuildHasher for Seeded {
 
 /// A table that is looked up, and never iterated: its order depends on the seed.
 pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, Seeded>;
+
+/// Gives memory back once a table holds less than a quarter of what it has room for; an empty one keeps nothing.
+pub(crate) fn give_back<K: Eq + Hash, V>(map: &mut Map<K, V>) {
+    if map.is_empty() {
+        map.shrink_to_fit();
+    } else if map.capacity() > 28 && map.len() < map.capacity() / 4 {
+        map.shrink_to(map.len() * 2);
+    }
+}
 
 /// The keyed hash of one name.
 pub(crate) fn hash(seed: u64, name: &[u8]) -> u64 {

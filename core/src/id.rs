@@ -1,6 +1,7 @@
 //! Names and numbers: connections, keys, groups.
 
 use alloc::sync::Arc;
+use core::borrow::Borrow;
 use core::fmt;
 
 /// One transport connection.
@@ -53,6 +54,12 @@ macro_rules! name {
             }
         }
 
+        impl Borrow<[u8]> for $name {
+            fn borrow(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{}({self})", stringify!($name))
@@ -75,4 +82,9 @@ name! {
 name! {
     /// A group of connections that hear the same messages.
     GroupId
+}
+
+name! {
+    /// A service: the part of a route before its last dot.
+    ServiceName
 }

@@ -67,4 +67,6 @@ marks! {
     AcceptFailed => "accept_failed",
     /// A sticky binding was dropped because its node has left.
     BindingLost => "binding_lost",
+    /// A node, or some of the services it offers, were refused: more are known than may be.
+    NodeRefused => "node_refused",
 }
