@@ -1,2 +1,64 @@
-//! placeholder
-fn main() {}
+#![forbid(unsafe_code)]
+//! `cargo xtask`: the tasks of the repository, with nothing to install first.
+
+mod bench;
+mod command;
+mod fuzz;
+mod licences;
+mod setup;
+mod test;
+mod wasm;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The tasks of the Linkspan repository.
+
+  cargo xtask test [--list] [--only STEP]... [--skip STEP]...
+      Everything a change must pass. Installs what is missing (Rust targets, the oldest supported toolchain, Debian
+      packages, npm packages), and says so.
+
+  cargo xtask bench [--quick] [--json FILE] [--only WORD]... [--placement]
+      Measures both binaries beside a plain TCP echo on the same runtime. --only takes a runtime (tokio, smol), a
+      transport (tcp, ws) or a part (echo, idle, broadcast, cycle); --placement compares the two placements instead.
+
+  cargo xtask fuzz [TARGET] [--seconds N]
+      Runs the fuzz targets, each for N seconds (default 60). Needs a nightly toolchain and cargo-fuzz.
+";
+
+/// What a task may fail with; it is shown to the person who ran it, and to nobody else.
+type Error = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    if let Err(error) = std::env::set_current_dir(root()) {
+        eprintln!("cannot enter {}: {error}", root().display());
+        return ExitCode::FAILURE;
+    }
+    let result = match task.as_deref() {
+        Some("test") => test::run(&rest),
+        Some("bench") => bench::run(&rest),
+        Some("fuzz") => fuzz::run(&rest),
+        Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprint!("{HELP}");
+            Ok(ExitCode::from(2))
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}

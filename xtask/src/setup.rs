@@ -1,0 +1,147 @@
+//! What a step needs beside cargo, installed where it is missing. Each need is looked at once and said aloud.
+
+use std::path::Path;
+
+use crate::Error;
+use crate::command::{command, exists, is_automatic, output, run};
+
+/// Something a step cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A rustup component of the toolchain in use.
+    Component(&'static str),
+    /// The standard library, or what there is of it, for another target.
+    Target(&'static str),
+    /// The oldest toolchain that the workspace supports.
+    OldestToolchain,
+    /// Node, npm, a headless Chromium and `ip`, for the tests with real clients.
+    WebTools,
+    /// The npm packages of `tests/interop`, exactly as locked.
+    NpmPackages,
+}
+
+/// Makes sure that `need` is there.
+pub(crate) fn provide(need: Need) -> Result<(), Error> {
+    match need {
+        Need::Component(name) => component(name),
+        Need::Target(name) => target(name),
+        Need::OldestToolchain => toolchain(&oldest()?),
+        Need::WebTools => web_tools(),
+        Need::NpmPackages => npm_packages(),
+    }
+}
+
+/// The oldest supported Rust, as a toolchain name: `rust-version` of the workspace.
+pub(crate) fn oldest() -> Result<String, Error> {
+    let manifest = std::fs::read_to_string("Cargo.toml")?;
+    let line = manifest.lines().find_map(|line| line.trim().strip_prefix("rust-version"));
+    let version = line.and_then(|rest| rest.split('"').nth(1)).ok_or("Cargo.toml states no rust-version")?;
+    Ok(if version.split('.').count() == 2 { format!("{version}.0") } else { version.to_owned() })
+}
+
+fn say(what: &str) {
+    println!("setup: {what}");
+}
+
+fn component(name: &str) -> Result<(), Error> {
+    let program = if name == "clippy" { "cargo-clippy" } else { name };
+    if !exists("rustup") {
+        return if exists(program) { Ok(()) } else { Err(no_rustup(program).into()) };
+    }
+    let installed = output(&mut command(&["rustup", "component", "list", "--installed"]))?;
+    if installed.lines().any(|line| line.starts_with(name)) {
+        return Ok(());
+    }
+    say(&format!("rustup component add {name}"));
+    run(&mut command(&["rustup", "component", "add", name]))
+}
+
+fn target(name: &str) -> Result<(), Error> {
+    if !exists("rustup") {
+        let folder = output(&mut command(&["rustc", "--print", "target-libdir", "--target", name]))?;
+        return if Path::new(folder.trim()).is_dir() { Ok(()) } else { Err(no_rustup(name).into()) };
+    }
+    let installed = output(&mut command(&["rustup", "target", "list", "--installed"]))?;
+    if installed.lines().any(|line| line.trim() == name) {
+        return Ok(());
+    }
+    say(&format!("rustup target add {name}"));
+    run(&mut command(&["rustup", "target", "add", name]))
+}
+
+fn toolchain(version: &str) -> Result<(), Error> {
+    if !exists("rustup") {
+        return Err(no_rustup(&format!("Rust {version}")).into());
+    }
+    let installed = output(&mut command(&["rustup", "toolchain", "list"]))?;
+    if installed.lines().any(|line| line.starts_with(&format!("{version}-"))) {
+        return Ok(());
+    }
+    say(&format!("rustup toolchain install {version} --profile minimal"));
+    let words = ["rustup", "toolchain", "install", version, "--profile", "minimal", "--no-self-update"];
+    run(&mut command(&words))
+}
+
+fn no_rustup(what: &str) -> String {
+    format!("{what} is missing and there is no rustup to install it with: install it, or rustup")
+}
+
+/// Each program with the Debian package that brings it.
+const PROGRAMS: [(&str, &str); 4] =
+    [("node", "nodejs"), ("npm", "npm"), ("chromium", "chromium"), ("ip", "iproute2")];
+
+fn web_tools() -> Result<(), Error> {
+    let missing = || PROGRAMS.iter().filter(|(program, _)| !exists(program) && !in_sbin(program));
+    let packages: Vec<&str> = missing().map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if !exists("apt-get") {
+        return Err(format!("install by hand, there is no apt-get here: {}", packages.join(", ")).into());
+    }
+    say(&format!("apt-get install {}", packages.join(" ")));
+    apt(&["update", "-q"])?;
+    let mut words = vec!["install", "-q", "-y", "--no-install-recommends"];
+    words.extend(&packages);
+    apt(&words)?;
+    match missing().next() {
+        None => Ok(()),
+        Some((program, package)) => Err(format!("{package} is installed and brought no {program}").into()),
+    }
+}
+
+/// `ip` lives where ordinary users do not look.
+fn in_sbin(program: &str) -> bool {
+    ["/usr/sbin", "/sbin"].iter().any(|folder| Path::new(folder).join(program).is_file())
+}
+
+fn apt(words: &[&str]) -> Result<(), Error> {
+    let is_root = output(&mut command(&["id", "-u"]))?.trim() == "0";
+    let mut all = vec![];
+    if !is_root {
+        all.push("sudo");
+        // Nobody is there to type a password.
+        if is_automatic() {
+            all.push("-n");
+        }
+    }
+    all.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    all.extend(words);
+    run(&mut command(&all))
+}
+
+fn npm_packages() -> Result<(), Error> {
+    let folder = Path::new("tests/interop");
+    let changed = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+    let locked = changed(&folder.join("package-lock.json"));
+    let installed = changed(&folder.join("node_modules/.package-lock.json"));
+    if locked.is_none() {
+        return Err("tests/interop/package-lock.json is missing".into());
+    }
+    if installed >= locked {
+        return Ok(());
+    }
+    say("npm ci, in tests/interop");
+    let words = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"];
+    run(command(&words).current_dir(folder))
+}
