@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The gateway on Tokio.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    linkspan_gateway::main::<linkspan_tokio::Tokio>()
+}

@@ -1,0 +1,481 @@
+//! The loop of one connection.
+
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use linkspan_core::{Action, Actions, CloseReason, Connection, Dialect, Event, Instant, Machine};
+
+use crate::{App, Inbox, MailAddress, Outbox, Permit, Post, Received, Runtime, Traffic, Transport, scratch};
+
+/// How many pieces of input one poll handles before other tasks get their turn.
+const READS: u32 = 32;
+/// How many commands of the application one poll handles.
+const COMMANDS: u32 = 256;
+/// How often one poll goes round.
+const ROUNDS: u32 = 32;
+/// How long a connection that said all waits for the peer to hang up too.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Runs one connection to its end.
+///
+/// The future is polled by one task of `runtime`. It keeps the driving contract of the core: all actions in order,
+/// then the deadline; reads only while the machine wants to; writing is one of the things a poll does, so a peer that
+/// does not read stops neither its own deadlines nor anybody else.
+///
+/// What is in `inbox` goes before the application's next command, so that a push made before an answer arrives before
+/// it. The permit is given back when the future ends or is dropped.
+pub fn drive<R, D, A, T>(
+    runtime: &R,
+    permit: Permit,
+    transport: T,
+    dialect: D,
+    inbox: Inbox<D::Command>,
+    app: A,
+) -> impl Future<Output = CloseReason> + Send + use<R, D, A, T>
+where
+    R: Runtime,
+    D: Dialect + Send + 'static,
+    D::Command: Send + 'static,
+    D::Notice: Send + 'static,
+    A: App<D>,
+    T: Transport,
+{
+    let mut actions = scratch::take::<D::Notice>();
+    let now = permit.host().clock().now();
+    let sleep = runtime.sleep_until(permit.host().clock().to_std(now));
+    permit.host().move_in(permit.conn(), inbox.mail());
+    let connection = Connection::new(dialect, permit.host().limits().clone(), now, &mut actions);
+    let mut driver = Driver {
+        connection,
+        app,
+        transport,
+        outbox: Outbox::default(),
+        phase: Phase::Open,
+        now,
+        armed: None,
+        polled_room: true,
+        input_ended: None,
+        buffered: 0,
+        traffic: Traffic::default(),
+        unreported: Traffic::default(),
+        inbox,
+        permit,
+    };
+    driver.perform(&mut actions);
+    scratch::put(actions);
+    tracing::debug!(conn = driver.permit.conn().0, peer = %driver.permit.peer(), transport = T::NAME, "open");
+    // The driver stays in place inside the future: an `async fn` would hold it twice.
+    async move {
+        let mut sleep = pin!(sleep);
+        poll_fn(|cx| driver.poll::<R>(cx, sleep.as_mut())).await
+    }
+}
+
+/// Where a connection is.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Open,
+    /// The machine has closed; what is queued is written.
+    Flushing {
+        reason: CloseReason,
+        until: Instant,
+    },
+    /// All is written; the transport says goodbye.
+    HangingUp {
+        reason: CloseReason,
+        until: Instant,
+    },
+    Ended {
+        reason: CloseReason,
+    },
+}
+
+struct Driver<D, A, T>
+where
+    D: Dialect,
+    D::Command: Send + 'static,
+    D::Notice: 'static,
+    A: App<D>,
+    T: Transport,
+{
+    connection: Connection<D>,
+    app: A,
+    transport: T,
+    outbox: Outbox,
+    phase: Phase,
+    now: Instant,
+    /// What the runtime's timer is set to. It may be early, never late.
+    armed: Option<Instant>,
+    /// The `has_room` that the application saw at its last poll.
+    polled_room: bool,
+    /// The end of the input, told to the machine once the application has answered what came before.
+    input_ended: Option<CloseReason>,
+    /// What the process thinks waits in the outbox.
+    buffered: u64,
+    traffic: Traffic,
+    unreported: Traffic,
+    inbox: Inbox<D::Command>,
+    permit: Permit,
+}
+
+/// What one poll has left to do and to spend.
+struct Turn {
+    reads: u32,
+    commands: u32,
+    /// The transport wakes us when there is more.
+    read_parked: bool,
+    /// The application may have something that it will not wake us for.
+    app_dirty: bool,
+}
+
+impl<D, A, T> Driver<D, A, T>
+where
+    D: Dialect,
+    D::Command: Send + 'static,
+    D::Notice: 'static,
+    A: App<D>,
+    T: Transport,
+{
+    fn poll<R: Runtime>(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut R::Sleep>) -> Poll<CloseReason> {
+        self.inbox.unpark();
+        let mut actions = scratch::take::<D::Notice>();
+        let mut turn = Turn { reads: READS, commands: COMMANDS, read_parked: false, app_dirty: true };
+        let mut rounds = ROUNDS;
+        let outcome = loop {
+            self.now = self.permit.host().clock().now();
+            let again = match self.phase {
+                Phase::Open => self.go_round(cx, &mut turn, &mut actions),
+                Phase::Flushing { .. } | Phase::HangingUp { .. } => self.wind_up(cx),
+                Phase::Ended { reason } => break Poll::Ready(reason),
+            };
+            rounds -= 1;
+            if again && rounds > 0 {
+                continue;
+            }
+            if again {
+                cx.waker().wake_by_ref();
+                break Poll::Pending;
+            }
+            // In this order: both must be armed when the task waits, and either may have something at once.
+            if self.poll_timer::<R>(cx, sleep.as_mut()) || !self.inbox.park(cx.waker()) {
+                if rounds == 0 {
+                    cx.waker().wake_by_ref();
+                    break Poll::Pending;
+                }
+                continue;
+            }
+            break Poll::Pending;
+        };
+        scratch::put(actions);
+        self.settle_accounts(outcome.is_ready());
+        outcome
+    }
+
+    /// One round of an open connection; whether another one is worthwhile at once.
+    fn go_round(
+        &mut self,
+        cx: &mut Context<'_>,
+        turn: &mut Turn,
+        actions: &mut Actions<Action<D::Notice>>,
+    ) -> bool {
+        self.take_mail(actions);
+        self.read(cx, turn, actions);
+        self.take_commands(cx, turn, actions);
+        if let Some(reason) = self.input_ended
+            && !self.is_ending()
+        {
+            self.step(Event::Closed(reason), actions);
+        }
+        if self.is_ending() {
+            return true;
+        }
+        self.write(cx, actions);
+        if self.is_ending() {
+            return true;
+        }
+        if self.connection.next_timeout().is_some_and(|due| due <= self.now) {
+            self.connection.handle_timeout(self.now, actions);
+            self.perform(actions);
+            return true;
+        }
+        let readable = !turn.read_parked && self.input_ended.is_none() && self.connection.wants_read();
+        turn.app_dirty |= !self.polled_room && self.connection.has_room();
+        readable || turn.app_dirty || self.inbox.is_pending()
+    }
+
+    fn is_ending(&self) -> bool {
+        !matches!(self.phase, Phase::Open)
+    }
+
+    // Input.
+
+    fn take_mail(&mut self, actions: &mut Actions<Action<D::Notice>>) {
+        if !self.inbox.is_pending() {
+            return;
+        }
+        let taken = self.inbox.take();
+        for post in taken.posts {
+            match post {
+                Post::Command(command) => self.step(Event::Command(command), actions),
+                Post::Deliver(delivery) => self.step(Event::Delivered(delivery), actions),
+            }
+        }
+        if let Some(reason) = taken.drain {
+            self.step(Event::Drain(reason), actions);
+        }
+        if let Some(reason) = taken.abort {
+            self.step(Event::Closed(reason), actions);
+            self.outbox.clear();
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, turn: &mut Turn, actions: &mut Actions<Action<D::Notice>>) {
+        while self.input_ended.is_none()
+            && turn.reads > 0
+            && !turn.read_parked
+            && self.connection.wants_read()
+        {
+            match self.transport.poll_receive(cx) {
+                Poll::Ready(Received::Data(opcode, data)) => {
+                    turn.reads -= 1;
+                    turn.app_dirty = true;
+                    self.unreported.bytes_in += data.len() as u64;
+                    self.unreported.received += 1;
+                    self.step(Event::Received(opcode, data), actions);
+                }
+                Poll::Ready(Received::Ended(reason)) => self.input_ended = Some(reason),
+                Poll::Pending => turn.read_parked = true,
+            }
+        }
+        if turn.reads == 0 && !turn.read_parked {
+            // Other tasks first; then this one again.
+            cx.waker().wake_by_ref();
+            turn.read_parked = true;
+        }
+    }
+
+    fn take_commands(
+        &mut self,
+        cx: &mut Context<'_>,
+        turn: &mut Turn,
+        actions: &mut Actions<Action<D::Notice>>,
+    ) {
+        while turn.app_dirty && !self.is_ending() {
+            if turn.commands == 0 {
+                cx.waker().wake_by_ref();
+                turn.app_dirty = false;
+                return;
+            }
+            turn.commands -= 1;
+            self.polled_room = self.connection.has_room();
+            match self.app.poll_command(cx, self.polled_room) {
+                Poll::Ready(command) => {
+                    self.take_mail(actions);
+                    self.step(Event::Command(command), actions);
+                }
+                Poll::Pending => turn.app_dirty = false,
+            }
+        }
+    }
+
+    // Output.
+
+    /// Writes what is queued, if the socket takes it.
+    fn write(&mut self, cx: &mut Context<'_>, actions: &mut Actions<Action<D::Notice>>) {
+        if self.outbox.is_empty() && !self.transport.wants_send() {
+            return;
+        }
+        if let Poll::Ready(Err(reason)) = self.transport.poll_send(cx, &mut self.outbox) {
+            self.outbox.clear();
+            // What the peer sent before is more telling than that it is gone now.
+            let reason = self.input_ended.unwrap_or(reason);
+            self.input_ended = Some(reason);
+            self.step(Event::Closed(reason), actions);
+        }
+        self.report_flushed(actions);
+    }
+
+    fn report_flushed(&mut self, actions: &mut Actions<Action<D::Notice>>) {
+        if let Some(flushed) = self.outbox.take_flushed() {
+            self.step(Event::Flushed(flushed), actions);
+        }
+    }
+
+    // Machine.
+
+    fn step(&mut self, event: Event<D::Command>, actions: &mut Actions<Action<D::Notice>>) {
+        self.connection.handle_event(self.now, event, actions);
+        self.perform(actions);
+    }
+
+    /// Performs actions in order.
+    fn perform(&mut self, actions: &mut Actions<Action<D::Notice>>) {
+        for action in actions.drain() {
+            match action {
+                Action::Send(frame) => self.outbox.push(frame),
+                Action::Notify(notice) => self.app.handle_notice(notice),
+                Action::Route(route) => {
+                    let from = MailAddress { conn: self.permit.conn(), mailbox: self.inbox.mail() };
+                    self.permit.host().route_at(self.now, Some(from), route);
+                }
+                Action::DropOldest => self.outbox.drop_oldest(),
+                Action::Mark(mark) => self.permit.host().stats().mark(mark),
+                Action::Close(reason) => {
+                    let until = self.now + self.permit.host().limits().close_grace;
+                    self.phase = Phase::Flushing { reason, until };
+                    self.inbox.close();
+                    self.app.handle_closed(reason);
+                }
+            }
+        }
+        // What was dropped from the queue.
+        self.report_flushed(actions);
+    }
+
+    // Time.
+
+    /// Sees to it that the task is woken at the next deadline; whether that is already over.
+    fn poll_timer<R: Runtime>(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut R::Sleep>) -> bool {
+        loop {
+            let due = match self.phase {
+                Phase::Open => self.connection.next_timeout(),
+                Phase::Flushing { until, .. } | Phase::HangingUp { until, .. } => Some(until),
+                Phase::Ended { .. } => None,
+            };
+            let Some(due) = due else { return false };
+            // A timer that is early costs one poll; moving it for each packet costs more.
+            if self.armed.is_none_or(|armed| due < armed) {
+                R::reset(sleep.as_mut(), self.permit.host().clock().to_std(due));
+                self.armed = Some(due);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.armed = None;
+            self.now = self.permit.host().clock().now();
+            if due <= self.now {
+                return true;
+            }
+        }
+    }
+
+    // The end.
+
+    /// One step of a connection that has closed; whether another one is worthwhile at once.
+    fn wind_up(&mut self, cx: &mut Context<'_>) -> bool {
+        self.phase = match self.phase {
+            Phase::Flushing { reason, until } => match self.flush(cx) {
+                Poll::Ready(true) => Phase::HangingUp { reason, until: until.min(self.now + LINGER) },
+                Poll::Ready(false) => Phase::Ended { reason },
+                Poll::Pending if until <= self.now => Phase::Ended { reason },
+                Poll::Pending => return false,
+            },
+            Phase::HangingUp { reason, until } => match self.transport.poll_close(cx, reason) {
+                Poll::Ready(()) => Phase::Ended { reason },
+                Poll::Pending if until <= self.now => Phase::Ended { reason },
+                Poll::Pending => return false,
+            },
+            other => other,
+        };
+        true
+    }
+
+    /// Writes what is queued; whether the transport is still good for a goodbye.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if matches!(self.input_ended, Some(CloseReason::ConnectionLost)) {
+            return Poll::Ready(false);
+        }
+        let outcome = ready!(self.transport.poll_send(cx, &mut self.outbox));
+        self.outbox.clear();
+        Poll::Ready(outcome != Err(CloseReason::ConnectionLost))
+    }
+
+    /// Tells the process what this poll has changed.
+    fn settle_accounts(&mut self, ended: bool) {
+        let sent = self.outbox.take_sent();
+        self.unreported.bytes_out += sent.bytes;
+        self.unreported.sent += sent.frames;
+        if self.unreported != Traffic::default() {
+            let news = mem::take(&mut self.unreported);
+            self.permit.host().stats().count_traffic(news);
+            self.traffic.add(news);
+        }
+        self.outbox.shrink();
+        let waiting = if ended { 0 } else { self.outbox.bytes() as u64 };
+        if waiting.abs_diff(self.buffered) >= crate::Host::BUFFERED_STEP
+            || (waiting == 0 && self.buffered > 0)
+        {
+            let excessive = self.permit.host().count_buffered(self.buffered, waiting);
+            self.buffered = waiting;
+            if excessive && !self.is_ending() {
+                self.inbox.mail().abort(CloseReason::Overloaded);
+            }
+        }
+    }
+}
+
+/// However the future ends (also by a panic, also with its runtime): nothing of the connection stays in the hub or in
+/// the counters, and its end is logged.
+impl<D, A, T> Drop for Driver<D, A, T>
+where
+    D: Dialect,
+    D::Command: Send + 'static,
+    D::Notice: 'static,
+    A: App<D>,
+    T: Transport,
+{
+    fn drop(&mut self) {
+        let reason = match self.phase {
+            Phase::Open => self.abandon(CloseReason::ConnectionLost),
+            Phase::Flushing { reason, .. } | Phase::HangingUp { reason, .. } | Phase::Ended { reason } => {
+                reason
+            }
+        };
+        let host = self.permit.host();
+        host.count_buffered(self.buffered, 0);
+        host.stats().count_reason(reason);
+        let duration = host.clock().now() - self.permit.opened_at();
+        let Traffic { bytes_in, bytes_out, received, sent } = self.traffic;
+        tracing::info!(
+            conn = self.permit.conn().0,
+            peer = %self.permit.peer(),
+            transport = T::NAME,
+            %reason,
+            bytes_in,
+            bytes_out,
+            received,
+            sent,
+            dur_ms = duration.as_millis() as u64,
+            "closed"
+        );
+    }
+}
+
+impl<D, A, T> Driver<D, A, T>
+where
+    D: Dialect,
+    D::Command: Send + 'static,
+    D::Notice: 'static,
+    A: App<D>,
+    T: Transport,
+{
+    /// Undoes the registrations of a connection whose task is dropped before its time.
+    fn abandon(&mut self, reason: CloseReason) -> CloseReason {
+        let mut actions = Actions::new();
+        self.connection.handle_event(self.now, Event::Closed(reason), &mut actions);
+        for action in actions {
+            if let Action::Route(route) = action {
+                let from = MailAddress { conn: self.permit.conn(), mailbox: self.inbox.mail() };
+                self.permit.host().route_at(self.now, Some(from), route);
+            }
+        }
+        // An application that has just panicked is not asked again.
+        if !std::thread::panicking() {
+            self.app.handle_closed(reason);
+        }
+        reason
+    }
+}

@@ -1,0 +1,288 @@
+//! What all connections of one process share.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use linkspan_core::drain::{self, Drain, Phase};
+use linkspan_core::gate::Gate;
+use linkspan_core::hub::Admission;
+use linkspan_core::{Actions, CloseReason, ConnId, Instant, Limits, Machine, Route};
+
+use crate::{Clock, Mail, MailAddress, Shards, Stats, Stop, lock};
+
+/// What a [`Host`] is built from.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// The bounds of everything.
+    pub limits: Arc<Limits>,
+    /// Which session may have a key.
+    pub admission: Admission,
+    /// How many shards the hub has; a small multiple of the number of threads.
+    pub shards: NonZeroUsize,
+    /// Keys the tables and decides jitter: [`HostConfig::random_seed`].
+    pub seed: u64,
+    /// How the process stops; its seed is replaced by one made from `seed`.
+    pub drain: drain::Config,
+}
+
+impl HostConfig {
+    /// A seed from the system's randomness.
+    pub fn random_seed() -> u64 {
+        RandomState::new().hash_one(0)
+    }
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            limits: Arc::default(),
+            admission: Admission::default(),
+            shards: NonZeroUsize::new(16).unwrap_or(NonZeroUsize::MIN),
+            seed: Self::random_seed(),
+            drain: drain::Config::default(),
+        }
+    }
+}
+
+/// What all connections of one process share: time, bounds, the hub, the gate, counters, the way to the end.
+pub struct Host {
+    clock: Clock,
+    limits: Arc<Limits>,
+    shards: Shards,
+    stats: Stats,
+    gate: Mutex<Gate>,
+    /// Bytes that wait in send queues, in steps of [`Host::BUFFERED_STEP`] per connection.
+    buffered: AtomicU64,
+    next_conn: AtomicU64,
+    residents: Mutex<Residents>,
+    drain: Mutex<Drain>,
+    closed_door: Stop,
+    finished: Stop,
+}
+
+/// The mailboxes of all connections, oldest first.
+#[derive(Default)]
+struct Residents {
+    mailboxes: BTreeMap<ConnId, Arc<dyn Mail>>,
+    /// All connections up to this one were told to go.
+    told: Option<ConnId>,
+}
+
+impl Host {
+    /// How much a connection's send queue changes before the process hears of it, in bytes.
+    pub(crate) const BUFFERED_STEP: u64 = 16 * 1024;
+
+    /// A host without connections.
+    pub fn new(config: HostConfig) -> Arc<Self> {
+        let HostConfig { limits, admission, shards, seed, drain } = config;
+        let drain = drain::Config { seed: seed ^ 0x6472_6169_6e, ..drain };
+        Arc::new(Self {
+            clock: Clock::start(),
+            shards: Shards::new(shards, seed, admission, &limits),
+            stats: Stats::default(),
+            gate: Mutex::new(Gate::new(Arc::clone(&limits), seed ^ 0x67_6174_65)),
+            buffered: AtomicU64::new(0),
+            next_conn: AtomicU64::new(1),
+            residents: Mutex::default(),
+            drain: Mutex::new(Drain::new(drain)),
+            closed_door: Stop::new(),
+            finished: Stop::new(),
+            limits,
+        })
+    }
+
+    /// The clock of the process.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The bounds of everything.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The hub.
+    pub fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
+    /// Hands a request to the hub: of the connection `from`, or of a service.
+    pub fn route(&self, from: Option<MailAddress>, route: Route) {
+        self.route_at(self.clock.now(), from, route);
+    }
+
+    pub(crate) fn route_at(&self, now: Instant, from: Option<MailAddress>, route: Route) {
+        self.shards.route(now, from, route, &self.stats);
+    }
+
+    /// Lets a connection from `peer` in.
+    ///
+    /// # Errors
+    ///
+    /// What the peer should be told; it is counted already.
+    pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Result<Permit, CloseReason> {
+        if self.closed_door.is_raised() {
+            return Err(CloseReason::Stopping);
+        }
+        let now = self.clock.now();
+        let mut gate = lock(&self.gate);
+        gate.set_buffered(self.buffered());
+        let outcome = gate.admit(now, peer.ip());
+        drop(gate);
+        if let Err((reason, mark)) = outcome {
+            self.stats.mark(mark);
+            return Err(reason);
+        }
+        self.stats.count_open();
+        let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
+        let permit = Permit { host: Arc::clone(self), conn, peer, opened_at: now };
+        self.drain_event(drain::Event::Opened);
+        Ok(permit)
+    }
+
+    /// Bytes that wait in send queues.
+    pub fn buffered(&self) -> u64 {
+        self.buffered.load(Ordering::Relaxed)
+    }
+
+    /// A connection's queue went from `before` to `after` bytes; whether it must go because the process buffers too
+    /// much.
+    pub(crate) fn count_buffered(&self, before: u64, after: u64) -> bool {
+        if after <= before {
+            self.buffered.fetch_sub(before - after, Ordering::Relaxed);
+            return false;
+        }
+        let buffered = self.buffered.fetch_add(after - before, Ordering::Relaxed) + (after - before);
+        buffered > self.limits.buffered_bytes && lock(&self.gate).is_excessive(after, buffered)
+    }
+
+    /// Enters a connection's mailbox into the list of those that are told when the process stops.
+    pub(crate) fn move_in(&self, conn: ConnId, mailbox: Arc<dyn Mail>) {
+        lock(&self.residents).mailboxes.insert(conn, Arc::clone(&mailbox));
+        if self.closed_door.is_raised() {
+            let reason = lock(&self.drain).reason();
+            mailbox.close(reason);
+        }
+    }
+
+    // The way to the end.
+
+    /// Raised when no more connections are let in.
+    pub fn closed_door(&self) -> &Stop {
+        &self.closed_door
+    }
+
+    /// Raised when the process may exit.
+    pub fn finished(&self) -> &Stop {
+        &self.finished
+    }
+
+    /// How far the process is on its way to the end; [`Phase::Running`] is the only ready one.
+    pub fn phase(&self) -> Phase {
+        lock(&self.drain).phase()
+    }
+
+    /// Stops at once: the first call cuts every connection, the second does not wait for them.
+    pub fn force(&self) {
+        self.drain_event(drain::Event::Force);
+    }
+
+    pub(crate) fn order(&self, reason: CloseReason) {
+        self.drain_event(drain::Event::Order { reason });
+    }
+
+    fn drain_event(&self, event: drain::Event) {
+        self.drain_step(|drain, now, actions| drain.handle_event(now, event, actions));
+    }
+
+    /// Lets time pass for the stop; when it wants to be called next.
+    pub(crate) fn drain_tick(&self) -> Option<Instant> {
+        self.drain_step(Drain::handle_timeout);
+        lock(&self.drain).next_timeout()
+    }
+
+    fn drain_step(&self, step: impl FnOnce(&mut Drain, Instant, &mut Actions<drain::Action>)) {
+        let mut actions = Actions::new();
+        let reason = {
+            let mut drain = lock(&self.drain);
+            step(&mut drain, self.clock.now(), &mut actions);
+            drain.reason()
+        };
+        for action in actions {
+            tracing::debug!(?action, "stopping");
+            match action {
+                drain::Action::StopAccepting => self.closed_door.raise(),
+                drain::Action::DrainSome(count) => {
+                    self.next_residents(count).iter().for_each(|one| one.close(reason));
+                }
+                drain::Action::AbortAll => self.all_residents().iter().for_each(|one| one.abort(reason)),
+                drain::Action::Finished => self.finished.raise(),
+                _ => {}
+            }
+        }
+    }
+
+    /// The next `count` connections that were not told to go.
+    fn next_residents(&self, count: u32) -> Vec<Arc<dyn Mail>> {
+        let mut residents = lock(&self.residents);
+        let from = residents.told.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = residents.mailboxes.range((from, Bound::Unbounded)).take(count as usize);
+        let (ids, mailboxes): (Vec<_>, Vec<_>) = next.map(|(id, mailbox)| (*id, Arc::clone(mailbox))).unzip();
+        residents.told = ids.last().copied().or(residents.told);
+        mailboxes
+    }
+
+    fn all_residents(&self) -> Vec<Arc<dyn Mail>> {
+        lock(&self.residents).mailboxes.values().map(Arc::clone).collect()
+    }
+}
+
+/// The place of one connection in the process: given at the door, given back when dropped.
+pub struct Permit {
+    host: Arc<Host>,
+    conn: ConnId,
+    peer: SocketAddr,
+    opened_at: Instant,
+}
+
+impl Permit {
+    /// What all connections share.
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// The number of the connection; never used twice.
+    pub fn conn(&self) -> ConnId {
+        self.conn
+    }
+
+    /// Where the connection comes from.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// When it was let in.
+    pub fn opened_at(&self) -> Instant {
+        self.opened_at
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mailbox = lock(&self.host.residents).mailboxes.remove(&self.conn);
+        drop(mailbox);
+        lock(&self.host.gate).release(self.peer.ip());
+        self.host.stats.count_closed();
+        self.host.drain_event(drain::Event::Closed);
+    }
+}

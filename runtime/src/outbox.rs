@@ -1,0 +1,122 @@
+//! The send queue of one connection.
+
+use std::collections::VecDeque;
+
+use linkspan_core::{Class, Flushed, Frame};
+
+/// Frames that wait for the socket. An empty one owns no memory.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    frames: VecDeque<Frame>,
+    /// How much of the first frame the socket has taken.
+    written: usize,
+    /// Payload bytes in `frames`.
+    bytes: usize,
+    /// What a transport has taken out and not yet brought to the socket.
+    in_flight: Flushed,
+    flushed: Flushed,
+    sent: Sent,
+}
+
+/// What has gone out since the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Outbox {
+    /// Appends a frame.
+    pub fn push(&mut self, frame: Frame) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Payload bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The frames, first to last, and how much of the first one is already written.
+    pub fn frames(&self) -> (impl Iterator<Item = &Frame>, usize) {
+        (self.frames.iter(), self.written)
+    }
+
+    /// Says that the socket has taken the next `count` payload bytes.
+    pub fn advance(&mut self, mut count: usize) {
+        while let Some(front) = self.frames.front() {
+            let left = front.len() - self.written;
+            if count < left {
+                self.written += count;
+                return;
+            }
+            count -= left;
+            self.written = 0;
+            if let Some(frame) = self.remove_front() {
+                self.flushed.add(&frame);
+            }
+        }
+    }
+
+    /// Takes the first frame out; it counts as flushed after [`settle`](Self::settle).
+    pub fn pop(&mut self) -> Option<Frame> {
+        let frame = self.remove_front()?;
+        self.in_flight.add(&frame);
+        Some(frame)
+    }
+
+    /// Says that the socket has taken every frame that was taken out.
+    pub fn settle(&mut self) {
+        let Flushed { cost, lossy } = std::mem::take(&mut self.in_flight);
+        self.flushed.cost = self.flushed.cost.saturating_add(cost);
+        self.flushed.lossy += lossy;
+    }
+
+    /// Drops the oldest lossy frame of which nothing was written; it counts as flushed.
+    pub(crate) fn drop_oldest(&mut self) {
+        let from = usize::from(self.written > 0);
+        let oldest = self.frames.iter().skip(from).position(|frame| frame.class == Class::Lossy);
+        if let Some(frame) = oldest.and_then(|at| self.frames.remove(from + at)) {
+            self.bytes -= frame.len();
+            self.flushed.add(&frame);
+        }
+    }
+
+    /// Drops everything.
+    pub(crate) fn clear(&mut self) {
+        self.frames = VecDeque::new();
+        self.written = 0;
+        self.bytes = 0;
+    }
+
+    /// What was flushed since the last look.
+    pub(crate) fn take_flushed(&mut self) -> Option<Flushed> {
+        let flushed = std::mem::take(&mut self.flushed);
+        (flushed.cost > 0).then_some(flushed)
+    }
+
+    /// What has gone out since the last look.
+    pub(crate) fn take_sent(&mut self) -> Sent {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Gives memory back if nothing waits.
+    pub(crate) fn shrink(&mut self) {
+        if self.frames.is_empty() && self.frames.capacity() > 0 {
+            self.frames = VecDeque::new();
+        }
+    }
+
+    fn remove_front(&mut self) -> Option<Frame> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        self.sent.frames += 1;
+        self.sent.bytes += frame.len() as u64;
+        Some(frame)
+    }
+}

@@ -1,0 +1,106 @@
+//! The hub of a process: shards, each behind a lock that is held for one event.
+
+use std::cell::Cell;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+
+use linkspan_core::hub::{Action, Address, Admission, Config, Event, Hub, Recipients};
+use linkspan_core::{Actions, CloseReason, Delivery, Instant, Limits, Machine, Overflow, Route};
+
+use crate::{Mail, PushError, Stats, lock};
+
+/// What the hub hands a delivery to.
+pub type MailAddress = Address<Arc<dyn Mail>>;
+
+type HubActions = Actions<Action<Arc<dyn Mail>>>;
+
+thread_local! {
+    static ACTIONS: Cell<HubActions> = const { Cell::new(Actions::new()) };
+}
+
+/// All shards of one process.
+pub struct Shards {
+    shards: Box<[Mutex<Hub<Arc<dyn Mail>>>]>,
+    seed: u64,
+}
+
+impl Shards {
+    /// `count` empty shards; `seed` comes from the system's randomness.
+    pub fn new(count: NonZeroUsize, seed: u64, admission: Admission, limits: &Arc<Limits>) -> Self {
+        let config = Config { seed, admission, limits: Arc::clone(limits) };
+        let shards = (0..count.get()).map(|_| Mutex::new(Hub::new(config.clone()))).collect();
+        Self { shards, seed }
+    }
+
+    /// Hands `route` to the shard that owns it, and performs what the shard asks for after its lock was released.
+    pub fn route(&self, now: Instant, from: Option<MailAddress>, route: Route, stats: &Stats) {
+        let shard = &self.shards[route.shard(self.shards.len(), self.seed)];
+        let mut actions = ACTIONS.take();
+        lock(shard).handle_event(now, Event::Routed { from, route }, &mut actions);
+        let mut refused = Vec::new();
+        loop {
+            for action in actions.drain() {
+                perform(action, &mut refused, stats);
+            }
+            if refused.is_empty() {
+                break;
+            }
+            // Mailboxes were full: the shard knows what that means for their connections.
+            let mut shard = lock(shard);
+            for (to, overflow) in refused.drain(..) {
+                shard.handle_event(now, Event::Refused { to, overflow }, &mut actions);
+            }
+        }
+        ACTIONS.set(actions);
+    }
+
+    /// How many sessions are registered.
+    pub fn sessions(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).sessions()).sum()
+    }
+
+    /// How many groups have a member.
+    pub fn groups(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).groups()).sum()
+    }
+
+    /// Bytes on the heap that the registry owns.
+    pub fn footprint(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).footprint()).sum()
+    }
+}
+
+type Refused = Vec<(MailAddress, Overflow)>;
+
+fn perform(action: Action<Arc<dyn Mail>>, refused: &mut Refused, stats: &Stats) {
+    match action {
+        Action::Close { to, reason } => close(&to, reason),
+        Action::Deliver { to: Recipients::One(to), delivery } => deliver(&to, delivery, refused),
+        Action::Deliver { to: Recipients::Many(all), delivery } => {
+            for to in all.iter() {
+                deliver(to, delivery.clone(), refused);
+            }
+        }
+        Action::Mark(mark) => stats.mark(mark),
+        // The hub learns more with later issues; a driver that does not know an action yet ignores it.
+        _ => {}
+    }
+}
+
+fn close(to: &Recipients<Arc<dyn Mail>>, reason: CloseReason) {
+    match to {
+        Recipients::One(one) => one.mailbox.close(reason),
+        Recipients::Many(all) => all.iter().for_each(|one| one.mailbox.close(reason)),
+    }
+}
+
+fn deliver(to: &MailAddress, delivery: Delivery, refused: &mut Refused) {
+    let overflow = match &delivery {
+        Delivery::Push(push) => push.overflow(),
+        _ => Overflow::Close,
+    };
+    // A closed mailbox belongs to a connection that is just about to leave the hub.
+    if to.mailbox.deliver(delivery) == Err(PushError::Full) {
+        refused.push((to.clone(), overflow));
+    }
+}
