@@ -82,6 +82,15 @@ function parse(bytes) {
   return result;
 }
 
-const json = (data) => JSON.parse(data.toString());
+/** JSON, also where characters beyond the BMP are written as two 3-byte surrogates (CESU-8). */
+function json(data) {
+  const pairs = /\xed([\xa0-\xaf])([\x80-\xbf])\xed([\xb0-\xbf])([\x80-\xbf])/g;
+  const utf8 = data.toString('latin1').replace(pairs, (_, ...units) => {
+    const [a, b, c, d] = units.slice(0, 4).map((unit) => unit.charCodeAt(0) & 0x3f);
+    const character = String.fromCharCode(0xd000 | (a << 6) | b, 0xd000 | (c << 6) | d);
+    return Buffer.from(character).toString('latin1');
+  });
+  return JSON.parse(Buffer.from(utf8, 'latin1').toString());
+}
 
 module.exports = { ACK, DATA, HANDSHAKE, HEARTBEAT, KICK, json, message, pack, parse, unpack, varint };
