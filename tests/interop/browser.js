@@ -1,0 +1,86 @@
+'use strict';
+// The demo page in headless Chromium, two tabs. Usage: node browser.js ADDRESS_OF_THE_PAGE [SCREENSHOT_DIRECTORY]
+// CHROMIUM may name another browser than /usr/bin/chromium.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { chromium } = require('playwright-core');
+const { address, check, equal, run } = require('./lib.js');
+
+const options = { executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] };
+
+async function open(browser, url, problems, settings) {
+  const context = await browser.newContext({ viewport: { width: 1200, height: 860 }, ...settings });
+  const page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  page.on('pageerror', (error) => problems.push(String(error)));
+  page.on('console', (entry) => {
+    if (entry.type() === 'error' && !entry.location().url.endsWith('/favicon.ico')) problems.push(entry.text());
+  });
+  page.on('request', (request) => request.url().startsWith(url) || problems.push(`loads ${request.url()}`));
+  await page.goto(url);
+  await page.waitForSelector('#status[data-state="open"]');
+  return page;
+}
+
+async function join(page, name) {
+  await page.getByLabel('Your name').fill(name);
+  await page.getByRole('button', { name: 'Join the room' }).click();
+  await page.getByRole('textbox', { name: 'Message' }).waitFor();
+}
+
+async function say(page, text) {
+  await page.getByRole('textbox', { name: 'Message' }).fill(text);
+  await page.getByRole('button', { name: 'Send' }).click();
+}
+
+const sees = (page, text) => page.locator('#messages li', { hasText: text }).waitFor();
+const members = (page) => page.locator('#members li').allTextContents();
+
+async function chat(one, two) {
+  await join(one, 'Ann');
+  await join(two, 'Bob');
+  await sees(one, 'Bob joined.');
+  equal((await members(one)).sort(), ['Ann', 'Bob'], 'members seen by the first');
+  equal((await members(two)).sort(), ['Ann', 'Bob'], 'members seen by the second');
+  await say(one, 'Hello from the first tab');
+  await say(two, 'Hello back – 漢字 😀 <b>not bold</b>');
+  for (const page of [one, two]) {
+    await sees(page, 'Hello from the first tab');
+    await sees(page, 'Hello back – 漢字 😀 <b>not bold</b>');
+  }
+  equal(await one.locator('#messages li.mine').count(), 1, 'own messages of the first');
+  check((await one.locator('#frames tr').count()) >= 5, 'the frames are listed');
+}
+
+run(90, async () => {
+  const url = `${address().http}/`;
+  const directory = process.argv[3];
+  const problems = [];
+  const browser = await chromium.launch(options);
+  process.on('exit', () => browser.process?.()?.kill('SIGKILL'));
+  try {
+    const one = await open(browser, url, problems, { colorScheme: 'light' });
+    const two = await open(browser, url, problems, { colorScheme: 'dark', viewport: { width: 1000, height: 860 } });
+    await chat(one, two);
+    if (directory) {
+      fs.mkdirSync(directory, { recursive: true });
+      await one.screenshot({ path: path.join(directory, 'chat-light.png') });
+      await two.screenshot({ path: path.join(directory, 'chat-dark.png') });
+    }
+    // Leaving by the button, coming back, leaving by closing the tab.
+    await two.getByRole('button', { name: 'Leave' }).click();
+    await sees(one, 'Bob left.');
+    equal(await members(one), ['Ann'], 'members after leaving');
+    const three = await open(browser, url, problems, { viewport: { width: 390, height: 800 } });
+    await join(three, 'Cy');
+    await sees(one, 'Cy joined.');
+    if (directory) await three.screenshot({ path: path.join(directory, 'chat-narrow.png') });
+    await three.context().close();
+    await sees(one, 'Cy left.');
+    equal(problems, [], 'errors in the pages');
+  } finally {
+    await browser.close();
+  }
+  return directory ? `screenshots in ${directory}` : '';
+});
