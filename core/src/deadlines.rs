@@ -30,6 +30,13 @@ impl<const N: usize> Deadlines<N> {
         self.0[which] != Self::UNARMED
     }
 
+    /// Takes one deadline back and says when it would have been.
+    pub(crate) fn take(&mut self, which: usize) -> Option<Instant> {
+        let at = self.is_armed(which).then(|| Instant::from_micros(self.0[which]));
+        self.disarm(which);
+        at
+    }
+
     /// Whether one deadline has passed; if so it is taken back, so that it fires once.
     pub(crate) fn take_passed(&mut self, which: usize, now: Instant) -> bool {
         let passed = self.0[which] <= now.as_micros() && self.is_armed(which);

@@ -93,15 +93,26 @@ impl<D: Dialect> Context<'_, D> {
         match overflow {
             Overflow::Close => self.send(frame),
             Overflow::DropNewest if self.shared.is_full() => self.mark(Mark::PushDropped),
-            Overflow::DropOldest if self.shared.is_full() && !self.shared.has_lossy() => {
+            // The oldest may be small and the new one large: the bound of the queue holds all the same.
+            Overflow::DropOldest
+                if self.shared.is_full() && !(self.shared.has_lossy() && self.shared.fits(&frame)) =>
+            {
                 self.mark(Mark::PushDropped);
             }
-            Overflow::DropOldest if self.shared.is_full() => {
+            Overflow::DropOldest if self.shared.is_full() && !self.shared.is_ended() => {
                 self.mark(Mark::OldestDropped);
                 self.actions.push(Action::DropOldest);
                 self.send_anyway(frame.lossy());
             }
             Overflow::DropNewest | Overflow::DropOldest => self.send_anyway(frame.lossy()),
+        }
+    }
+
+    /// Queues a sign of life: behind a full queue too, whose policy may be to drop messages rather than the peer, but
+    /// never beyond the computed bound.
+    pub fn send_sign(&mut self, frame: Frame) {
+        if self.shared.fits(&frame) {
+            self.send_anyway(frame);
         }
     }
 
@@ -177,6 +188,12 @@ impl<D: Dialect> Context<'_, D> {
     /// Leaves a group.
     pub fn leave(&mut self, group: &GroupId) {
         self.shared.leave(group, self.actions);
+    }
+
+    /// Whether the connection still wants `key`, under which the hub has taken it in. If not, the hub is told: a refusal
+    /// may have crossed with a second attempt.
+    pub fn admitted(&mut self, key: &Key) -> bool {
+        self.shared.admitted(key, self.actions)
     }
 
     /// Forgets `key` without telling the hub, which has refused it.

@@ -125,6 +125,12 @@ impl Limits {
         Ok(())
     }
 
+    /// How much can wait in the send queue at most, in bytes: one frame may start while it is just below the mark.
+    pub fn send_queue_max(&self) -> u64 {
+        let frame = (u64::from(self.send_max) + Frame::HEAD_MAX as u64 + 2).max(u64::from(Frame::COST_MIN));
+        u64::from(self.send_queue_bytes) + frame
+    }
+
     /// The shortest span that makes sense to a driver.
     const SPAN_MIN: Duration = Duration::from_millis(1);
 
@@ -138,26 +144,21 @@ impl Limits {
     /// + inflate_max              one payload being inflated
     /// + send_queue_bytes         the send queue …
     /// + send_max + 31            … and one frame that may start while it is just below the mark
-    /// + pending_bytes + chunk    requests that wait for an answer …
-    /// + pending × 40             … and their table; pending = pending_requests + chunk / 7, as one chunk may still
-    ///                            bring requests (of at least 7 bytes) when the limit is reached
+    /// + pending_bytes + chunk    requests that wait for an answer, and what was read behind the last of them …
+    /// + pending_requests × 48    … and their table, which grows by doubling
     /// + registrations × 320      keys and groups
     /// + mailbox × 64             events on their way; their payloads are shared with whoever sent them
     /// ```
     pub fn connection_bytes_max(&self, chunk: u32) -> u64 {
-        let pending = u64::from(self.pending_requests) + u64::from(chunk / 7);
         let registrations = u64::from(self.keys_per_connection) + u64::from(self.groups_per_connection);
         u64::from(self.receive_max)
             + 4
             + u64::from(chunk)
             + u64::from(self.inflate_max)
-            + u64::from(self.send_queue_bytes)
-            + u64::from(self.send_max)
-            + Frame::HEAD_MAX as u64
-            + 2
+            + self.send_queue_max()
             + u64::from(self.pending_bytes)
             + u64::from(chunk)
-            + pending * 40
+            + u64::from(self.pending_requests) * 48
             + registrations * 320
             + u64::from(self.mailbox) * 64
     }

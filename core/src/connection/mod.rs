@@ -21,10 +21,13 @@ pub enum Event<C> {
     Command(C),
     /// The hub has something for the peer.
     Delivered(Delivery),
+    /// Frames were taken out of the send queue unsent, because of [`Action::DropOldest`]. Unlike
+    /// [`Flushed`](Self::Flushed) this is no progress towards the peer.
+    Dropped(Flushed),
     /// The connection shall end gracefully: pending answers, goodbye, close; bounded by
     /// [`Limits::close_grace`].
     Drain(CloseReason),
-    /// Frames have left the send queue.
+    /// Frames have left the send queue towards the peer; with a cost of 0, a part of one has.
     Flushed(Flushed),
     /// Bytes of a stream or a whole message have arrived.
     Received(Opcode, Bytes),
@@ -60,7 +63,8 @@ impl Flushed {
 pub enum Action<N> {
     /// Write what is queued for at most [`Limits::close_grace`], close the transport, drop everything. Always last.
     Close(CloseReason),
-    /// Take the oldest [lossy](crate::Class::Lossy) frame out of the send queue and report it as flushed.
+    /// Take the oldest [lossy](crate::Class::Lossy) frame out of the send queue and report it as
+    /// [dropped](Event::Dropped). A frame of which a part is written stays; then there may be none to drop.
     DropOldest,
     /// Count this.
     Mark(Mark),
@@ -168,7 +172,7 @@ impl<D: Dialect> Connection<D> {
             self.end(now, reason, actions);
         }
         let paused = self.shared.is_open() && !self.wants_read();
-        if self.shared.pause_changed(paused) && paused {
+        if self.shared.set_paused(now, paused) {
             actions.push(Action::Mark(Mark::ReadPaused));
         }
     }
@@ -191,7 +195,9 @@ impl<D: Dialect> Machine for Connection<D> {
             Event::Delivered(delivery) if self.shared.is_open() => {
                 self.with_context(now, actions, |dialect, cx| dialect.deliver(delivery, cx));
             }
+            Event::Delivered(Delivery::Push(_)) => actions.push(Action::Mark(Mark::NotReady)),
             Event::Delivered(_) => {}
+            Event::Dropped(dropped) => self.shared.dropped(dropped),
             Event::Drain(reason) => self.shared.drain(now, reason, actions),
             Event::Flushed(flushed) => self.shared.flushed(now, flushed),
             Event::Received(opcode, data) => self.receive(now, opcode, data, actions),
@@ -203,10 +209,11 @@ impl<D: Dialect> Machine for Connection<D> {
         if self.shared.is_ended() {
             return;
         }
-        let now = self.shared.advance(now);
+        let now = self.shared.clamp(now);
         if self.next_timeout().is_none_or(|due| due > now) {
             return;
         }
+        self.shared.advance(now);
         if let Some(reason) = self.shared.take_overdue(now, actions) {
             self.end(now, reason, actions);
             return;

@@ -67,7 +67,11 @@ pub(crate) struct Shared {
     /// How many frames of it are lossy.
     unsent_lossy: u32,
     state: State,
-    paused: bool,
+    established: bool,
+    /// Since when the peer is not read.
+    paused_at: Option<Instant>,
+    /// What was left for an unfinished package when reading stopped.
+    unfinished_left: Option<Duration>,
     postponed: bool,
 }
 
@@ -85,7 +89,9 @@ impl Shared {
             unsent: 0,
             unsent_lossy: 0,
             state: State::Open,
-            paused: false,
+            established: false,
+            paused_at: None,
+            unfinished_left: None,
             postponed: false,
         }
     }
@@ -95,8 +101,12 @@ impl Shared {
     }
 
     /// Clamps `now`: a clock that jumps back stands still.
+    pub(super) fn clamp(&self, now: Instant) -> Instant {
+        self.now.max(now)
+    }
+
     pub(super) fn advance(&mut self, now: Instant) -> Instant {
-        self.now = self.now.max(now);
+        self.now = self.clamp(now);
         self.now
     }
 
@@ -125,7 +135,9 @@ impl Shared {
         if self.state == State::Open {
             self.state = State::Draining(reason);
             self.deadlines.disarm(Timer::Handshake as usize);
+            // From now on the peer is not read, so it cannot be judged by what it sends.
             self.deadlines.disarm(Timer::Unfinished as usize);
+            self.deadlines.disarm(Timer::Silence as usize);
             self.deadlines.arm(Timer::Drain as usize, now + self.limits.close_grace);
             self.undo_registrations(actions);
         }
@@ -140,9 +152,40 @@ impl Shared {
         }
     }
 
-    /// Whether `paused` differs from what was last seen.
-    pub(super) fn pause_changed(&mut self, paused: bool) -> bool {
-        mem::replace(&mut self.paused, paused) != paused
+    /// Stops and restarts the clocks that judge the peer by what is read of it: while it is not read, its heartbeats
+    /// and the rest of its package wait in the socket. Says whether a pause after the handshake began.
+    pub(super) fn set_paused(&mut self, now: Instant, paused: bool) -> bool {
+        if paused {
+            self.deadlines.disarm(Timer::Silence as usize);
+            if let Some(at) = self.deadlines.take(Timer::Unfinished as usize) {
+                self.unfinished_left = Some(at - now);
+            }
+            let began = self.paused_at.is_none();
+            self.paused_at.get_or_insert(now);
+            return began && self.established;
+        }
+        if let Some(since) = self.paused_at.take()
+            && self.is_open()
+        {
+            self.resume(now, since);
+        }
+        false
+    }
+
+    fn resume(&mut self, now: Instant, since: Instant) {
+        if let Some(left) = self.unfinished_left.take() {
+            self.deadlines.arm(Timer::Unfinished as usize, now + left);
+        }
+        self.heard_at = now.min(self.heard_at + (now - since));
+        if let Some(silence) = self.limits.silence.filter(|_| self.established) {
+            let mut due = self.heard_at + silence;
+            let read_first = now + silence / 8;
+            if due < read_first && !self.postponed {
+                self.postponed = true;
+                due = read_first;
+            }
+            self.deadlines.arm(Timer::Silence as usize, due);
+        }
     }
 
     // Send window.
@@ -157,6 +200,11 @@ impl Shared {
 
     pub(crate) fn has_lossy(&self) -> bool {
         self.unsent_lossy > 0
+    }
+
+    /// Whether the queue stays within its computed bound with one more frame behind the mark.
+    pub(crate) fn fits(&self, frame: &Frame) -> bool {
+        u64::from(self.unsent) + u64::from(frame.cost()) <= self.limits.send_queue_max()
     }
 
     /// Below half of the queue's bound, so that answers to what is already read still fit.
@@ -176,9 +224,14 @@ impl Shared {
     }
 
     pub(super) fn flushed(&mut self, now: Instant, flushed: Flushed) {
-        self.unsent = self.unsent.saturating_sub(flushed.cost);
-        self.unsent_lossy = self.unsent_lossy.saturating_sub(flushed.lossy);
         self.progress_at = now;
+        self.dropped(flushed);
+    }
+
+    /// What is dropped makes room, but brings the peer nothing.
+    pub(super) fn dropped(&mut self, dropped: Flushed) {
+        self.unsent = self.unsent.saturating_sub(dropped.cost);
+        self.unsent_lossy = self.unsent_lossy.saturating_sub(dropped.lossy);
         if self.unsent == 0 {
             // Drivers flush before they look at the next timeout, so a deadline per heartbeat costs no timer.
             self.deadlines.disarm(Timer::Write as usize);
@@ -200,6 +253,7 @@ impl Shared {
     }
 
     pub(crate) fn established(&mut self, now: Instant) {
+        self.established = true;
         self.deadlines.disarm(Timer::Handshake as usize);
         self.heard(now);
         self.arm_beat(now);
@@ -217,7 +271,8 @@ impl Shared {
     pub(crate) fn unfinished(&mut self, now: Instant, unfinished: bool) {
         if !unfinished {
             self.deadlines.disarm(Timer::Unfinished as usize);
-        } else if !self.deadlines.is_armed(Timer::Unfinished as usize) {
+            self.unfinished_left = None;
+        } else if !self.deadlines.is_armed(Timer::Unfinished as usize) && self.unfinished_left.is_none() {
             self.deadlines.arm(Timer::Unfinished as usize, now + self.limits.unfinished_timeout);
         }
     }
@@ -326,6 +381,14 @@ impl Shared {
             let route = self.registrations.swap_remove(at).undo();
             actions.push(Action::Route(route));
         }
+    }
+
+    pub(crate) fn admitted<N>(&mut self, key: &Key, actions: &mut Actions<Action<N>>) -> bool {
+        let wanted = self.registrations.iter().any(|one| matches!(one, Registration::Key(own) if own == key));
+        if !wanted && self.state != State::Ended {
+            actions.push(Action::Route(Route::Unregister(key.clone())));
+        }
+        wanted
     }
 
     pub(crate) fn forget(&mut self, key: &Key) {

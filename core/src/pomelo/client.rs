@@ -120,6 +120,8 @@ pub struct Client {
     /// In the order of sending; all have the same time, so the first expires first.
     waiting: VecDeque<Waiting>,
     last_id: u32,
+    /// Whether the ids have begun again, so that the next one may still be waiting.
+    wrapped: bool,
     /// When a passive client answers the server's heartbeat.
     reply_at: Option<Instant>,
     interval: Option<core::time::Duration>,
@@ -127,9 +129,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// Ids are 31 bits: JavaScript-made servers compute them with 32-bit operators.
-    const ID_MAX: u32 = 0x7fff_ffff;
-
     /// The end of a new connection.
     pub fn new(config: Arc<ClientConfig>) -> Self {
         Self {
@@ -138,6 +137,7 @@ impl Client {
             dictionary: Dictionary::default(),
             waiting: VecDeque::new(),
             last_id: 0,
+            wrapped: false,
             reply_at: None,
             interval: None,
             state: State::Asked,
@@ -154,6 +154,8 @@ impl Client {
         match (self.state, package.kind) {
             (State::Asked, PackageType::Handshake) => self.handle_answer(package.body, cx)?,
             (State::Working, PackageType::Heartbeat) => self.handle_heartbeat(cx),
+            // nano's ticker runs from the first moment of a connection.
+            (State::Asked, PackageType::Heartbeat) => {}
             (State::Working, PackageType::Data) => self.handle_message(package.body, cx)?,
             (_, PackageType::Kick) => {
                 cx.notify(ClientNotice::Kicked(package.body));
@@ -230,10 +232,12 @@ impl Client {
 
     fn next_id(&mut self) -> u32 {
         loop {
-            // Ids are given out in order, so the next one can still be waiting only after a wrap.
-            let wrapped = self.waiting.front().is_some_and(|first| first.id > self.last_id);
-            self.last_id = if self.last_id >= Self::ID_MAX { 1 } else { self.last_id + 1 };
-            if !wrapped || self.waiting.iter().all(|waiting| waiting.id != self.last_id) {
+            if self.last_id >= self.config.id_max {
+                self.last_id = 0;
+                self.wrapped = true;
+            }
+            self.last_id += 1;
+            if !self.wrapped || self.waiting.iter().all(|waiting| waiting.id != self.last_id) {
                 return self.last_id;
             }
         }
@@ -257,7 +261,7 @@ impl Client {
         if !self.is_working() {
             return Err(RequestError::NotConnected);
         }
-        if self.waiting.len() >= cx.limits().pending_requests as usize {
+        if self.waiting.len() >= cx.limits().pending_requests.min(self.config.id_max) as usize {
             return Err(RequestError::TooMany);
         }
         let id = self.next_id();
@@ -327,7 +331,7 @@ impl Dialect for Client {
 
     fn beat(&mut self, cx: &mut Context<'_, Self>) {
         if let Ok(frame) = package(PackageType::Heartbeat, Bytes::new()) {
-            cx.send(frame);
+            cx.send_sign(frame);
         }
     }
 

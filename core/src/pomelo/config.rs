@@ -60,12 +60,19 @@ pub struct ClientConfig {
     pub handshake: Bytes,
     /// Whether heartbeats are sent only in answer to the server's, as JavaScript clients do. Default: no.
     pub passive_heartbeat: bool,
+    /// The largest request id; ids count from 1 and begin again behind it. Default 2^31 − 1: JavaScript peers compute
+    /// ids with 32-bit operators.
+    pub id_max: u32,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
         let hello = concat!(r#"{"sys":{"type":"linkspan","version":""#, env!("CARGO_PKG_VERSION"), r#""}}"#);
-        Self { handshake: Bytes::from_static(hello.as_bytes()), passive_heartbeat: false }
+        Self {
+            handshake: Bytes::from_static(hello.as_bytes()),
+            passive_heartbeat: false,
+            id_max: 0x7fff_ffff,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The two handshake bodies: what a client says first, and what the server answers.
 
 use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::message::ROUTE_MAX;
 use super::{Dictionary, ServerConfig, decode_text};
 
 /// Why a handshake is refused. The numbers are those of pitaya (400) and pomelo (500, 501).
@@ -141,7 +143,7 @@ pub(super) fn answer(
 }
 
 /// Whole seconds, at least one: pitaya's Go client fails on a fraction, libpitaya takes less than one as none.
-fn whole_seconds(span: Duration) -> u64 {
+pub(super) fn whole_seconds(span: Duration) -> u64 {
     (span.as_secs() + u64::from(span.subsec_nanos() > 0)).max(1)
 }
 
@@ -152,12 +154,14 @@ struct ServerHello<'a> {
     sys: Option<&'a RawValue>,
 }
 
+// Each field is read for itself: one in an unknown form must not cost the others.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ServerSys<'a> {
-    heartbeat: Option<f64>,
     #[serde(borrow)]
-    dict: Option<alloc::collections::BTreeMap<Cow<'a, str>, u16>>,
+    heartbeat: Option<&'a RawValue>,
+    #[serde(borrow)]
+    dict: Option<&'a RawValue>,
 }
 
 /// What a client learns from the server's answer.
@@ -171,18 +175,24 @@ pub(super) struct Welcome {
     pub(super) dictionary: Dictionary,
 }
 
+fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
+}
+
 /// Reads the server's answer; `None` if it is not one.
 pub(super) fn read_answer(body: &[u8]) -> Option<Welcome> {
-    let hello: ServerHello<'_> = serde_json::from_slice(body).ok()?;
-    let sys =
-        hello.sys.and_then(|sys| serde_json::from_str::<ServerSys<'_>>(sys.get()).ok()).unwrap_or_default();
-    let seconds = sys.heartbeat.filter(|seconds| seconds.is_finite() && (0.001..1e6).contains(seconds));
-    // Code 0 is never used by JavaScript clients and refused by our dictionary; the other routes still serve.
-    let routes = sys.dict.unwrap_or_default().into_iter().filter(|(_, code)| *code != 0);
-    let routes = routes.map(|(route, code)| (Bytes::copy_from_slice(route.as_bytes()), code));
+    let text = decode_text(body);
+    let hello: ServerHello<'_> = serde_json::from_str(&text).ok()?;
+    let sys: ServerSys<'_> = hello.sys.and_then(parse).unwrap_or_default();
+    let seconds = sys.heartbeat.and_then(parse::<f64>);
+    let seconds = seconds.filter(|seconds| seconds.is_finite() && (0.001..1e6).contains(seconds));
+    let dict: BTreeMap<Cow<'_, str>, u16> = sys.dict.and_then(parse).unwrap_or_default();
+    // What our dictionary refuses, such as code 0, is not used; the other routes still serve.
+    let routes = dict.iter().filter(|(route, code)| **code != 0 && (1..=ROUTE_MAX).contains(&route.len()));
     Some(Welcome {
         code: hello.code,
         heartbeat: seconds.map(Duration::from_secs_f64),
-        dictionary: Dictionary::new(routes).unwrap_or_default(),
+        dictionary: Dictionary::new(routes.map(|(route, code)| (route.as_bytes(), *code)))
+            .unwrap_or_default(),
     })
 }

@@ -2,8 +2,9 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
 use super::handshake::{self, Abilities};
@@ -35,7 +36,8 @@ enum State {
 pub struct Server {
     config: Arc<ServerConfig>,
     reader: PackageReader,
-    /// What arrived behind the handshake while the application looks at it; clients may send without waiting.
+    /// What was read and cannot be taken yet: it came behind a handshake that the application looks at, or behind the
+    /// last request that may wait. Never more than a driver hands over at once, as it stops reading then.
     held: Bytes,
     pending: Pending,
     kick: Option<Bytes>,
@@ -69,7 +71,7 @@ impl Server {
 
     fn read(&mut self, mut input: Bytes, cx: &mut Context<'_, Self>) -> Result<(), Violation> {
         while cx.is_open() {
-            if self.state == State::Validating {
+            if !self.takes_more(cx.limits()) {
                 self.held = input;
                 return Ok(());
             }
@@ -79,6 +81,22 @@ impl Server {
         }
         cx.unfinished(!self.reader.is_empty());
         Ok(())
+    }
+
+    /// Takes what was held back, as far as it can be taken now.
+    fn resume(&mut self, cx: &mut Context<'_, Self>) {
+        if !self.held.is_empty() && self.takes_more(cx.limits()) {
+            let held = core::mem::take(&mut self.held);
+            if let Err(violation) = self.read(held, cx) {
+                cx.close(violation.into());
+            }
+        }
+    }
+
+    fn takes_more(&self, limits: &Limits) -> bool {
+        self.state != State::Validating
+            && self.pending.len() < limits.pending_requests as usize
+            && self.pending.bytes() < limits.pending_bytes
     }
 
     /// All transitions that a client can cause.
@@ -111,6 +129,13 @@ impl Server {
 
     fn work(&mut self, cx: &mut Context<'_, Self>) {
         self.state = State::Working;
+        // A client keeps to the whole seconds that it was told, so a shorter interval must not count against it.
+        if let (Some(heartbeat), Some(silence)) = (cx.limits().heartbeat, cx.limits().silence) {
+            let told = Duration::from_secs(handshake::whole_seconds(heartbeat));
+            if silence < told * 2 {
+                cx.set_liveness(Some(heartbeat), Some(told * 2));
+            }
+        }
         cx.established();
         cx.notify(ServerNotice::Opened);
     }
@@ -143,10 +168,7 @@ impl Server {
         }
         self.state = State::Answered;
         self.send_answer(200, user, cx);
-        let held = core::mem::take(&mut self.held);
-        if let Err(violation) = self.read(held, cx) {
-            cx.close(violation.into());
-        }
+        self.resume(cx);
     }
 
     fn refuse(
@@ -277,13 +299,11 @@ impl Dialect for Server {
             Opcode::Binary | Opcode::Text if self.config.strict_boundaries => check_boundary(&data)?,
             Opcode::Binary | Opcode::Text | Opcode::Stream => {}
         }
-        if self.state == State::Validating && !self.held.is_empty() {
+        if !self.held.is_empty() {
             // A driver that goes on reading although it should not: keep the order, in one buffer.
-            let mut both = bytes::BytesMut::from(core::mem::take(&mut self.held).as_ref());
+            let held = core::mem::take(&mut self.held);
+            let mut both = held.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
             both.extend_from_slice(&data);
-            if both.len() as u64 > u64::from(cx.limits().receive_max) {
-                return Err(Violation::PackageOutOfOrder);
-            }
             self.held = both.freeze();
             return Ok(());
         }
@@ -293,7 +313,8 @@ impl Dialect for Server {
     fn deliver(&mut self, delivery: Delivery, cx: &mut Context<'_, Self>) {
         match delivery {
             Delivery::Push(message) => self.send_push(&message, cx),
-            Delivery::Admitted(key) => cx.notify(ServerNotice::Bound(key)),
+            Delivery::Admitted(key) if cx.admitted(&key) => cx.notify(ServerNotice::Bound(key)),
+            Delivery::Admitted(_) => {}
             Delivery::Rejected(key) => {
                 cx.rejected(&key);
                 cx.notify(ServerNotice::BindRefused(key));
@@ -308,8 +329,14 @@ impl Dialect for Server {
                 self.refuse(code, user.as_ref(), CloseReason::HandshakeRefused, cx);
             }
             ServerCommand::Refuse { .. } => {}
-            ServerCommand::Answer { ticket, body } => self.answer(ticket, body, cx),
-            ServerCommand::Fail { ticket, error } => self.fail(ticket, &error, cx),
+            ServerCommand::Answer { ticket, body } => {
+                self.answer(ticket, body, cx);
+                self.resume(cx);
+            }
+            ServerCommand::Fail { ticket, error } => {
+                self.fail(ticket, &error, cx);
+                self.resume(cx);
+            }
             ServerCommand::Push { route, body, overflow } => {
                 self.send_push(&Push::new(route, body, overflow), cx);
             }
@@ -330,7 +357,7 @@ impl Dialect for Server {
 
     fn beat(&mut self, cx: &mut Context<'_, Self>) {
         if let Ok(frame) = package(PackageType::Heartbeat, Bytes::new()) {
-            cx.send(frame);
+            cx.send_sign(frame);
         }
     }
 
@@ -339,6 +366,7 @@ impl Dialect for Server {
             cx.mark(Mark::RequestExpired);
             self.send_error(&id, &ErrorBody::new(ErrorBody::TIMEOUT, "request timed out"), cx);
         }
+        self.resume(cx);
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -370,9 +398,7 @@ impl Dialect for Server {
     }
 
     fn wants_read(&self, limits: &Limits) -> bool {
-        self.state != State::Validating
-            && self.pending.len() < limits.pending_requests as usize
-            && self.pending.bytes() < limits.pending_bytes
+        self.takes_more(limits)
     }
 
     fn at_boundary(&self) -> bool {
