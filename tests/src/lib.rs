@@ -1,1 +1,5 @@
-//! placeholder
+//! What the tests share: recorded vectors and the bodies of the fuzz targets.
+
+pub mod fuzz;
+pub mod laws;
+pub mod vectors;

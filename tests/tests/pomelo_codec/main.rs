@@ -1,0 +1,10 @@
+//! The pomelo codec: recorded vectors, laws, hostile input.
+
+mod corpus;
+mod deflate;
+mod dictionary;
+mod difference;
+mod js;
+mod messages;
+mod packages;
+mod properties;
