@@ -164,6 +164,10 @@ impl<K: Eq + Hash> Machine for Wheel<K> {
     }
 
     fn handle_timeout(&mut self, now: Instant, actions: &mut Actions<Action<K>>) {
+        // Looking would already sort what is near, and early calls must do nothing.
+        if self.next().is_none_or(|due| due > now) {
+            return;
+        }
         while let Some(key) = self.pop_expired(now) {
             actions.push(Action::Expired(key));
         }

@@ -1,0 +1,10 @@
+//! The machines around connection and hub: gate, back-off, drain and wheel.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod small_machines {
+    mod backoff;
+    mod drain;
+    mod gate;
+    mod wheel;
+}
