@@ -32,7 +32,7 @@ async function start() {
   try {
     const url = await address();
     element('address').textContent = url;
-    client = await connect(url, { user: { page: 'demo' } });
+    client = await connect(url, { user: { page: 'demo' }, on: { frame: addFrame } });
   } catch (error) {
     status('closed', 'not connected');
     problem(`Cannot connect: ${error.message}. Trying again.`);
@@ -49,7 +49,6 @@ function listen() {
   client.on('onNewUser', ({ content }) => joined(String(content)));
   client.on('onLeave', ({ uid }) => left(uid));
   client.on('onMessage', ({ name, content }) => addMessage(String(name), String(content)));
-  client.on('frame', addFrame);
   client.on('disconnect', () => clearMembers());
   client.on('reconnecting', ({ delay }) => status('reconnecting', `connection lost, next try in ${(delay / 1000).toFixed(1)} s`));
   client.on('reconnect', () => {

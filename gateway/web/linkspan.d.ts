@@ -37,6 +37,8 @@ export interface ConnectOptions {
   heartbeat?: HeartbeatOptions;
   /** On by default; never after a kick, a refused handshake, or a close code that would come again. */
   reconnect?: boolean | ReconnectOptions;
+  /** Listeners from the first byte on, by event or push route; `client.on` adds more later. */
+  on?: Partial<Events> & { [route: string]: ((...args: any[]) => void) | undefined };
   /** For Node 20, which has no global one. */
   WebSocket?: WebSocketConstructor;
 }

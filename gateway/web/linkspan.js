@@ -55,6 +55,7 @@ export class Client {
     if (typeof this.#options.WebSocket !== 'function') {
       throw new LinkspanError('no-websocket', 'no global WebSocket: pass { WebSocket } (Node 20: the one of "ws")');
     }
+    for (const [event, listener] of Object.entries(options.on ?? {})) this.on(event, listener);
   }
 
   /** `connecting`, `open`, `reconnecting`, `closing` or `closed`. */

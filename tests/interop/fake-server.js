@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 'use strict';
 // A stand-in for the gateway, so that the scripts here can be tested without it:
-//   node fake-server.js serve --pomelo-ws 127.0.0.1:0 --pomelo-tcp 127.0.0.1:0 --http 127.0.0.1:0 [--dictionary route=code,…]
+//   node fake-server.js serve --pomelo-ws 127.0.0.1:0 --pomelo-tcp 127.0.0.1:0 --http 127.0.0.1:0 [--dictionary route,…]
 // It takes the gateway's flags and prints the gateway's lines; it checks nothing and limits nothing.
 
 const fs = require('node:fs');
@@ -194,12 +194,12 @@ async function main() {
     const at = process.argv.indexOf(name);
     return at < 0 ? undefined : process.argv[at + 1];
   };
-  const entries = (flag('--dictionary') ?? '').split(',').filter(Boolean);
+  const dictionary = (flag('--dictionary') ?? '').split(',').filter(Boolean);
   const ports = await start({
     ws: flag('--pomelo-ws'),
     tcp: flag('--pomelo-tcp'),
     page: flag('--http'),
-    dictionary: Object.fromEntries(entries.map((entry) => [entry.split('=')[0], Number(entry.split('=')[1])])),
+    dictionary: Object.fromEntries(dictionary.map((route, i) => [route, i + 1])),
   });
   for (const [name, line] of [['tcp', 'pomelo-tcp'], ['ws', 'pomelo-ws'], ['http', 'http']]) {
     if (ports[name]) console.log(`listening ${line} 127.0.0.1:${ports[name]}`);

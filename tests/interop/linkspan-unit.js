@@ -84,7 +84,9 @@ async function framing(connect) {
     return undefined;
   };
   await withServer(script, async (url) => {
-    const client = await connect(url, base);
+    const first = [];
+    const client = await connect(url, { ...base, on: { frame: (frame) => first.push(`${frame.direction} ${frame.package}`) } });
+    equal(first, ['out handshake', 'in handshake', 'out ack'], 'listeners from the first byte on');
     equal([client.user, client.sys.heartbeat], [{ n: 1 }, 30], 'the handshake answer');
     const seen = [];
     client.on('a', (body) => seen.push(body));

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Runs every script here against a gateway: tests/interop/run.sh BINARY
+#   SCREENSHOTS=DIR   where browser.js leaves its pictures
+#   SKIP="a b"        scripts to leave out, by name (pinus-check and pinus-connect need namespaces, browser needs Chromium)
+# Prints PASS or FAIL and the name for each; ends with 1 if any failed. Installs what is missing and says so. Leaves no process behind.
+set -euo pipefail
+
+[[ $# -eq 1 ]] || { echo "usage: $0 BINARY" >&2; exit 2; }
+binary=$(realpath "$1")
+cd "$(dirname "${BASH_SOURCE[0]}")"
+[[ -x $binary ]] || { echo "$binary: no such program" >&2; exit 2; }
+skip=" ${SKIP:-} "
+work=$(mktemp -d)
+servers=()
+failed=0
+
+stop_servers() {
+  local id
+  for id in "${servers[@]}"; do kill -TERM "$id" 2>/dev/null || true; done
+  for id in "${servers[@]}"; do
+    for _ in $(seq 100); do
+      kill -0 "$id" 2>/dev/null || break
+      sleep 0.1
+    done
+    kill -KILL "$id" 2>/dev/null || true
+    wait "$id" 2>/dev/null || true
+  done
+  servers=()
+}
+trap 'stop_servers; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+install_missing() {
+  local node_major
+  node_major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+  [[ $node_major -ge 20 ]] || { echo "Node 20 or later is needed" >&2; exit 2; }
+  if ! npm ls --silent >/dev/null 2>&1; then
+    echo "installing the clients (npm ci)"
+    npm ci --silent
+  fi
+  if [[ $skip != *" browser "* && ! -x ${CHROMIUM:-/usr/bin/chromium} ]]; then
+    if [[ $(id -u) -ne 0 ]]; then
+      echo "install Chromium, name it in CHROMIUM, or set SKIP=browser" >&2
+      exit 2
+    fi
+    echo "installing Chromium (apt-get)"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >"$work/apt" 2>&1
+  fi
+}
+
+# start NAME FLAG…: starts a server; its addresses are in $work/NAME.
+start() {
+  local name=$1
+  shift
+  "$binary" serve --demo-services "$@" >"$work/$name" 2>"$work/$name.log" &
+  servers+=($!)
+}
+
+# listening NAME LISTENER: prints the address.
+listening() {
+  local address
+  for _ in $(seq 100); do
+    address=$(sed -n "s/^listening $2 //p" "$work/$1")
+    if [[ -n $address ]]; then
+      echo "$address"
+      return
+    fi
+    sleep 0.1
+  done
+  echo "no line «listening $2»:" >&2
+  cat "$work/$1" "$work/$1.log" >&2
+  return 1
+}
+
+# check NAME COMMAND…: one line for one script, and its output if it failed.
+check() {
+  local name=$1
+  shift
+  if [[ $skip == *" $name "* ]]; then
+    echo "SKIP $name"
+  elif timeout --kill-after=5 150 "$@" >"$work/out" 2>&1; then
+    echo "PASS $name"
+  else
+    failed=1
+    echo "FAIL $name"
+    tail -n 25 "$work/out" | sed 's/^/     /'
+  fi
+}
+
+install_missing
+start main --pomelo-ws 127.0.0.1:0 --pomelo-tcp 127.0.0.1:0 --http 127.0.0.1:0
+start dictionary --pomelo-ws 127.0.0.1:0 --dictionary Echo.Raw,Echo.JSON,onEcho,room.join,onMessage
+ws=$(listening main pomelo-ws)
+tcp=$(listening main pomelo-tcp)
+http=$(listening main http)
+coded=$(listening dictionary pomelo-ws)
+
+run=(node --no-deprecation)
+lenient=()
+[[ $(basename "$binary") != fake-server.js ]] || lenient=(--lenient)
+
+"${run[@]}" pinus-oracle.js >"$work/encodings"
+check pinus-oracle "${run[@]}" pinus-oracle.js --check "$work/encodings"
+check linkspan-unit "${run[@]}" linkspan-unit.js
+check jsclient "${run[@]}" jsclient.js "$ws"
+check pinus-robot "${run[@]}" pinus-robot.js "$ws"
+check pomelo-client "${run[@]}" pomelo-client.js "$ws"
+check linkspan-js "${run[@]}" linkspan-js.js "$ws"
+check raw-ws "${run[@]}" raw-ws.js "$ws" "${lenient[@]}"
+check raw-tcp "${run[@]}" raw-tcp.js "$tcp"
+check dictionary "${run[@]}" dictionary.js "$coded"
+check browser "${run[@]}" browser.js "$http" ${SCREENSHOTS:+"$SCREENSHOTS"}
+check pinus-check pinus-server/with-pinus.sh "${run[@]}" pinus-check.js
+[[ ${#lenient[@]} -gt 0 ]] || check pinus-connect pinus-server/with-pinus.sh "${run[@]}" pinus-connect.js "$binary"
+
+for id in "${servers[@]}"; do
+  kill -0 "$id" 2>/dev/null || { failed=1; echo "FAIL a server ended by itself"; tail -n 25 "$work"/*.log; }
+done
+stop_servers
+exit "$failed"
