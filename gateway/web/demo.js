@@ -28,6 +28,7 @@ async function address() {
 
 async function start() {
   problem('');
+  element('again').hidden = true;
   status('connecting', 'connecting');
   try {
     const url = await address();
@@ -39,6 +40,8 @@ async function start() {
     setTimeout(start, 3000);
     return;
   }
+  // For the console: linkspan.request('Echo.JSON', { a: 1 })
+  window.linkspan = client;
   status('open', 'connected');
   showForms();
   listen();
@@ -59,6 +62,7 @@ function listen() {
   client.on('close', ({ reason }) => {
     me = null;
     status('closed', reason ? `closed: ${reason}` : 'closed');
+    element('again').hidden = false;
     showForms();
   });
 }
@@ -213,6 +217,7 @@ element('leave').addEventListener('click', () => {
   }
 });
 
+element('again').addEventListener('click', start);
 element('clear').addEventListener('click', () => element('frames').replaceChildren());
 element('heartbeats').addEventListener('change', showHeartbeats);
 

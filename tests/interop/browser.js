@@ -9,7 +9,8 @@ const { address, check, equal, run } = require('./lib.js');
 
 const options = { executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] };
 
-async function open(browser, url, problems, settings) {
+/** `search` is what follows the address of the page. */
+async function open(browser, url, problems, settings, search = '') {
   const context = await browser.newContext({ viewport: { width: 1200, height: 860 }, ...settings });
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
@@ -18,7 +19,7 @@ async function open(browser, url, problems, settings) {
     if (entry.type() === 'error' && !entry.location().url.endsWith('/favicon.ico')) problems.push(entry.text());
   });
   page.on('request', (request) => request.url().startsWith(url) || problems.push(`loads ${request.url()}`));
-  await page.goto(url);
+  await page.goto(`${url}${search}`);
   await page.waitForSelector('#status[data-state="open"]');
   return page;
 }
@@ -53,6 +54,15 @@ async function chat(one, two) {
   check((await one.locator('#frames tr').count()) >= 5, 'the frames are listed');
 }
 
+/** A page that was removed says so and can come back when asked to. */
+async function ends(page) {
+  await page.evaluate(() => window.linkspan.notify('Echo.Kick', {}));
+  await page.waitForSelector('#status[data-state="closed"]');
+  check((await page.locator('#problem').textContent()).length > 0, 'the page says why it was removed');
+  await page.getByRole('button', { name: 'Connect again' }).click();
+  await page.waitForSelector('#status[data-state="open"]');
+}
+
 run(90, async () => {
   const url = `${address().http}/`;
   const directory = process.argv[3];
@@ -72,12 +82,15 @@ run(90, async () => {
     await two.getByRole('button', { name: 'Leave' }).click();
     await sees(one, 'Bob left.');
     equal(await members(one), ['Ann'], 'members after leaving');
-    const three = await open(browser, url, problems, { viewport: { width: 390, height: 800 } });
+    const { pomelo_ws: ws } = await (await fetch(`${url}config.json`)).json();
+    const narrow = { viewport: { width: 390, height: 800 } };
+    const three = await open(browser, url, problems, narrow, `?ws=${encodeURIComponent(ws)}`);
     await join(three, 'Cy');
     await sees(one, 'Cy joined.');
     if (directory) await three.screenshot({ path: path.join(directory, 'chat-narrow.png') });
     await three.context().close();
     await sees(one, 'Cy left.');
+    await ends(one);
     equal(problems, [], 'errors in the pages');
   } finally {
     await browser.close();
