@@ -1,1 +1,20 @@
-//! placeholder
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+//! What an operator and an author of services touch: typed services, the HTTP front, a client, the command line.
+//!
+//! - [`services`] is what an author of a server writes: handlers, hooks, middleware.
+//! - [`session`] is the handle by which they reach a client.
+//! - [`server`] listens, and glues both to the pomelo dialect of the core.
+//! - [`client`] is the other end, on the same core.
+//! - [`demo`] has services to try it with.
+//! - [`main`] is the whole program; a binary names its runtime and is done.
+
+mod cli;
+pub mod client;
+pub mod demo;
+mod http;
+pub mod server;
+pub mod services;
+pub mod session;
+
+pub use self::cli::main;

@@ -18,6 +18,12 @@ pub trait App<D: Dialect>: Send {
     /// written: an application should then hold back what it can, and is polled again when there is room.
     fn poll_command(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<D::Command>;
 
+    /// Whether the application can take more notices. While it cannot, nothing is read, so that the transport pushes
+    /// back; what was read already is handed over all the same. Looked at after each poll.
+    fn wants_read(&self) -> bool {
+        true
+    }
+
     /// The connection has ended; nothing is polled any more.
     fn handle_closed(&mut self, reason: CloseReason);
 }

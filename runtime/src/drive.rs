@@ -201,7 +201,7 @@ where
             self.perform(actions);
             return true;
         }
-        let readable = !turn.read_parked && self.input_ended.is_none() && self.connection.wants_read();
+        let readable = !turn.read_parked && self.input_ended.is_none() && self.wants_read();
         turn.app_dirty |= !self.polled_room && self.connection.has_room();
         readable || turn.app_dirty || self.inbox.is_pending()
     }
@@ -211,6 +211,10 @@ where
     }
 
     // Input.
+
+    fn wants_read(&self) -> bool {
+        self.connection.wants_read() && self.app.wants_read()
+    }
 
     fn take_mail(&mut self, actions: &mut Actions<Action<D::Notice>>) {
         if !self.inbox.is_pending() {
@@ -236,7 +240,7 @@ where
         while self.input_ended.is_none()
             && turn.reads > 0
             && !turn.read_parked
-            && self.connection.wants_read()
+            && self.wants_read()
         {
             match self.transport.poll_receive(cx) {
                 Poll::Ready(Received::Data(opcode, data)) => {
@@ -327,6 +331,7 @@ where
                     let until = self.now + self.permit.host().limits().close_grace;
                     self.phase = Phase::Flushing { reason, until };
                     self.inbox.close();
+                    self.permit.host().stats().count_reason(reason);
                     self.app.handle_closed(reason);
                 }
             }
@@ -436,7 +441,6 @@ where
         };
         let host = self.permit.host();
         host.count_buffered(self.buffered, 0);
-        host.stats().count_reason(reason);
         let duration = host.clock().now() - self.permit.opened_at();
         let Traffic { bytes_in, bytes_out, received, sent } = self.traffic;
         tracing::info!(
@@ -472,6 +476,7 @@ where
                 self.permit.host().route_at(self.now, Some(from), route);
             }
         }
+        self.permit.host().stats().count_reason(reason);
         // An application that has just panicked is not asked again.
         if !std::thread::panicking() {
             self.app.handle_closed(reason);

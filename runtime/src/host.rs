@@ -166,8 +166,9 @@ impl Host {
         buffered > self.limits.buffered_bytes && lock(&self.gate).is_excessive(after, buffered)
     }
 
-    /// Enters a connection's mailbox into the list of those that are told when the process stops.
-    pub(crate) fn move_in(&self, conn: ConnId, mailbox: Arc<dyn Mail>) {
+    /// Enters a connection's mailbox into the list of those that are told when the process stops, in place of the one
+    /// it had. [`drive`](crate::drive()) does it for its connection; what runs before it needs a mailbox of its own.
+    pub fn move_in(&self, conn: ConnId, mailbox: Arc<dyn Mail>) {
         lock(&self.residents).mailboxes.insert(conn, Arc::clone(&mailbox));
         if self.closed_door.is_raised() {
             let reason = lock(&self.drain).reason();

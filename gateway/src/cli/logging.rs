@@ -1,0 +1,152 @@
+//! Logging that can neither block nor end the process.
+//!
+//! Lines go through a bounded queue to a thread that writes them to standard error. If nobody reads them they are
+//! dropped and counted; if standard error is closed they are dropped.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::args::LogFormat;
+
+/// How many lines may wait.
+const WAITING_MAX: usize = 8 * 1024;
+/// How long the end of the process waits for the last lines.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+enum Entry {
+    Line(Vec<u8>),
+    /// Everything before this is written.
+    Flush(SyncSender<()>),
+}
+
+/// The way to standard error.
+#[derive(Clone)]
+pub(super) struct Log {
+    lines: SyncSender<Entry>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// The one log of the process, for whoever must end it at once.
+static LOG: LazyLock<Mutex<Option<Log>>> = LazyLock::new(Mutex::default);
+
+/// Starts logging: `RUST_LOG` says what (default: info), `format` says how.
+pub(super) fn start(format: LogFormat) -> Log {
+    let (lines, waiting) = sync_channel(WAITING_MAX);
+    let log = Log { lines, dropped: Arc::default() };
+    let dropped = Arc::clone(&log.dropped);
+    // Without the thread nothing is logged, and the gateway runs all the same.
+    let _ = thread::Builder::new().name("linkspan-log".into()).spawn(move || write(&waiting, &dropped));
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
+    let terminal = io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(terminal).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    // The standard hook writes to standard error itself, and waits for whoever does not read it.
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or("(no text)");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(%place, text, "panic");
+    }));
+    *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(log.clone());
+    log
+}
+
+/// Ends the process at once, after the last lines.
+pub(super) fn exit(code: u8) -> ! {
+    let log = LOG.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(log) = log {
+        log.finish();
+    }
+    std::process::exit(i32::from(code))
+}
+
+fn write(waiting: &Receiver<Entry>, dropped: &AtomicU64) {
+    let mut stderr = io::stderr();
+    while let Ok(entry) = waiting.recv() {
+        match entry {
+            Entry::Line(line) => {
+                let _ = stderr.write_all(&line);
+            }
+            Entry::Flush(done) => {
+                let _ = done.try_send(());
+            }
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(stderr, "{lost} log lines were dropped because nobody read them");
+        }
+    }
+}
+
+impl Log {
+    /// A line for people, whatever the filter says.
+    pub(super) fn say(&self, text: &str) {
+        self.put(text.as_bytes().to_vec());
+    }
+
+    fn put(&self, line: Vec<u8>) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(Entry::Line(line)) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits a little until everything is written.
+    pub(super) fn finish(&self) {
+        let (done, written) = sync_channel(1);
+        if self.lines.try_send(Entry::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(PATIENCE);
+        }
+    }
+}
+
+/// One line on its way.
+pub(super) struct Line<'l>(&'l Log, Vec<u8>);
+
+impl Write for Line<'_> {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.1.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        self.0.put(std::mem::take(&mut self.1));
+    }
+}
+
+impl<'l> MakeWriter<'l> for Log {
+    type Writer = Line<'l>;
+
+    fn make_writer(&'l self) -> Line<'l> {
+        Line(self, Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_stops_costs_lines_and_nothing_else() {
+        let (lines, _waiting) = sync_channel(2);
+        let log = Log { lines, dropped: Arc::default() };
+        for _ in 0..5 {
+            writeln!(log.make_writer(), "line").expect("never fails");
+        }
+        assert_eq!(log.dropped.load(Ordering::Relaxed), 3);
+    }
+}
