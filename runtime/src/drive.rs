@@ -237,11 +237,7 @@ where
     }
 
     fn read(&mut self, cx: &mut Context<'_>, turn: &mut Turn, actions: &mut Actions<Action<D::Notice>>) {
-        while self.input_ended.is_none()
-            && turn.reads > 0
-            && !turn.read_parked
-            && self.wants_read()
-        {
+        while self.input_ended.is_none() && turn.reads > 0 && !turn.read_parked && self.wants_read() {
             match self.transport.poll_receive(cx) {
                 Poll::Ready(Received::Data(opcode, data)) => {
                     turn.reads -= 1;
