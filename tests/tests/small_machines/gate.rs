@@ -207,6 +207,17 @@ fn refusal(gate: &mut Gate, now: u64, text: &str) -> Option<Mark> {
 }
 
 #[test]
+fn a_fair_share_is_kept_and_one_byte_more_is_not() {
+    let mut gate = gate(limits());
+    for _ in 0..5 {
+        gate.admit(at(0), address("::1")).unwrap();
+    }
+    assert!(gate.is_excessive(201, 1001));
+    assert!(!gate.is_excessive(200, 1001));
+    assert!(!gate.is_excessive(1000, 1000), "nobody is excessive while all of it fits");
+}
+
+#[test]
 fn a_full_process_refuses() {
     let mut gate = gate(Limits { connections: 2, ..limits() });
     assert_eq!(refusal(&mut gate, 0, "10.0.0.1"), None);

@@ -64,6 +64,8 @@ enum Step {
     At(u16, u64),
     Cancel(u16),
     Advance(u64),
+    /// A clock that jumps back, for one call.
+    Back(u64),
 }
 
 /// Spans around the borders of ticks and levels, and any others.
@@ -80,6 +82,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (0..40_u16, time).prop_map(|(key, at)| Step::At(key, at)),
         3 => (0..40_u16).prop_map(Step::Cancel),
         4 => any_span().prop_map(Step::Advance),
+        1 => any_span().prop_map(Step::Back),
     ]
 }
 
@@ -100,6 +103,10 @@ proptest! {
                     model.schedule(key, at);
                 }
                 Step::Cancel(key) => prop_assert_eq!(wheel.cancel(&key), model.cancel(key)),
+                Step::Back(span) => {
+                    let back = now.saturating_sub(span);
+                    prop_assert_eq!(pop_all(&mut wheel, back), model.pop_all(back), "back at {}", back);
+                }
                 Step::Advance(span) => {
                     now = now.saturating_add(span);
                     prop_assert_eq!(pop_all(&mut wheel, now), model.pop_all(now), "at {}", now);
