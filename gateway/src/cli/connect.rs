@@ -18,7 +18,7 @@ use super::units::parse_duration;
 use super::{Exit, Failure, output};
 use crate::client::{Client, Dialer, FailedRequest, Message, Target};
 
-pub(super) fn connect<R: Runtime>(args: ConnectArgs) -> Result<(), Failure> {
+pub(super) fn connect<R: Runtime>(args: &ConnectArgs) -> Result<(), Failure> {
     let target = Target::resolve(&args.url).map_err(|error| Failure::new(Exit::Usage, error))?;
     let config = ClientConfig { handshake: hello(args.user.as_deref())?, ..ClientConfig::default() };
     let limits = Limits {

@@ -52,7 +52,10 @@ pub(super) fn start(format: LogFormat) -> Log {
     };
     // The standard hook writes to standard error itself, and waits for whoever does not read it.
     std::panic::set_hook(Box::new(|panic| {
-        let text = panic.payload_as_str().unwrap_or("(no text)");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text =
+            text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(%place, text, "panic");
     }));

@@ -29,9 +29,9 @@ pub fn main<R: Runtime>() -> ExitCode {
     };
     let log = logging::start(cli.log.log_format);
     let outcome = match cli.command {
-        Command::Serve(args) => serve::serve::<R>(*args),
+        Command::Serve(args) => serve::serve::<R>(&args),
         Command::Demo(args) => serve::demo::<R>(&args),
-        Command::Connect(args) => connect::connect::<R>(args),
+        Command::Connect(args) => connect::connect::<R>(&args),
     };
     let code = match outcome {
         Ok(()) => Exit::Done as u8,

@@ -24,7 +24,7 @@ use crate::services::Services;
 /// Files that the process needs besides its connections.
 const OTHER_FILES: u64 = 64;
 
-pub(super) fn serve<R: Runtime>(args: ServeArgs) -> Result<(), Failure> {
+pub(super) fn serve<R: Runtime>(args: &ServeArgs) -> Result<(), Failure> {
     if args.pomelo_tcp.is_none() && args.pomelo_ws.is_none() && args.http.is_none() {
         let text = "nothing to listen on: give --pomelo-tcp, --pomelo-ws or --http";
         return Err(Failure::new(Exit::Usage, text));

@@ -127,6 +127,7 @@ struct Info {
     remote: String,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "handlers own their arguments")]
 fn info(session: Session) -> Json<Info> {
     let uid = session.get::<Value>(UID).map_or(Value::Null, |uid| Value::clone(&uid));
     Json(Info { id: session.id(), uid, remote: session.remote_address().to_string() })
@@ -138,6 +139,7 @@ struct Bye {
 }
 
 /// Nothing of this is lost: what is queued and what is owed leaves before the end.
+#[expect(clippy::needless_pass_by_value, reason = "handlers own their arguments")]
 fn bye(session: Session) -> Result<Json<Bye>, CallError> {
     for i in 0..5 {
         session.push_json("onBye", &Bye { i })?;

@@ -197,8 +197,11 @@ impl<R: Runtime> App<Server> for Desk<R> {
     }
 
     fn poll_command(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<ServerCommand> {
-        // The peer does not read what it has: producing more would only fill memory.
-        while has_room {
+        if !has_room {
+            // The peer does not read what it has: producing more would only fill memory.
+            return Poll::Pending;
+        }
+        loop {
             let done = if self.running.is_some() {
                 Some(ready!(self.poll_running(cx)))
             } else {
@@ -206,7 +209,7 @@ impl<R: Runtime> App<Server> for Desk<R> {
                     if self.waiting.capacity() > Self::KEEP {
                         self.waiting = VecDeque::new();
                     }
-                    break;
+                    return Poll::Pending;
                 };
                 self.start(work)
             };
@@ -214,7 +217,6 @@ impl<R: Runtime> App<Server> for Desk<R> {
                 return Poll::Ready(command);
             }
         }
-        Poll::Pending
     }
 
     fn wants_read(&self) -> bool {

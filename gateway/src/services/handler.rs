@@ -4,7 +4,6 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 
-use super::CallError;
 use super::extract::{Call, FromCall, IntoAnswer, Outcome};
 
 /// A future on the heap.
@@ -56,12 +55,13 @@ macro_rules! handlers {
             Fut::Output: IntoAnswer,
             $($arg: FromCall,)*
         {
-            #[allow(unused_variables, reason = "a handler without arguments looks at no call")]
+            #[allow(non_snake_case, unused_variables, reason = "arguments are named after their types")]
             fn start(&self, call: &Call) -> Reply {
-                let future = match (|| Ok::<_, CallError>(self($($arg::from_call(call)?),*)))() {
-                    Ok(future) => future,
+                $(let $arg = match $arg::from_call(call) {
+                    Ok(argument) => argument,
                     Err(error) => return Reply::Ready(Err(error)),
-                };
+                };)*
+                let future = self($($arg),*);
                 Reply::Later(Box::pin(async move { future.await.into_answer() }))
             }
         }
@@ -72,10 +72,13 @@ macro_rules! handlers {
             Answer: IntoAnswer,
             $($arg: FromCall,)*
         {
-            #[allow(unused_variables, reason = "a handler without arguments looks at no call")]
+            #[allow(non_snake_case, unused_variables, reason = "arguments are named after their types")]
             fn start(&self, call: &Call) -> Reply {
-                let answer = (|| Ok::<_, CallError>(self.0($($arg::from_call(call)?),*)))();
-                Reply::Ready(answer.and_then(IntoAnswer::into_answer))
+                $(let $arg = match $arg::from_call(call) {
+                    Ok(argument) => argument,
+                    Err(error) => return Reply::Ready(Err(error)),
+                };)*
+                Reply::Ready((self.0)($($arg),*).into_answer())
             }
         }
     };

@@ -109,22 +109,23 @@ impl Refuse {
 /// What a handshake validator decides.
 pub type Verdict = Result<Accept, Refuse>;
 
+/// A hook with its future on the heap.
+pub(crate) type Hook<I, O> = Arc<dyn Fn(I) -> BoxFuture<O> + Send + Sync>;
 type Closed = Arc<dyn Fn(&Session, CloseReason) + Send + Sync>;
+type After = Arc<dyn Fn(Call, Outcome) -> BoxFuture<Outcome> + Send + Sync>;
 
 /// All hooks, in the order in which they were added.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
-    pub(crate) handshake: Option<Arc<dyn Fn(Handshake) -> BoxFuture<Verdict> + Send + Sync>>,
-    pub(crate) opened: Vec<Arc<dyn Fn(Session) -> BoxFuture<()> + Send + Sync>>,
+    pub(crate) handshake: Option<Hook<Handshake, Verdict>>,
+    pub(crate) opened: Vec<Hook<Session, ()>>,
     pub(crate) closed: Vec<Closed>,
-    pub(crate) before: Vec<Arc<dyn Fn(Call) -> BoxFuture<Result<Call, CallError>> + Send + Sync>>,
-    pub(crate) after: Vec<Arc<dyn Fn(Call, Outcome) -> BoxFuture<Outcome> + Send + Sync>>,
+    pub(crate) before: Vec<Hook<Call, Result<Call, CallError>>>,
+    pub(crate) after: Vec<After>,
 }
 
-/// A hook with its future on the heap.
-pub(crate) fn boxed<I, Fut>(
-    hook: impl Fn(I) -> Fut + Send + Sync + 'static,
-) -> Arc<dyn Fn(I) -> BoxFuture<Fut::Output> + Send + Sync>
+/// Puts the future of a hook on the heap.
+pub(crate) fn boxed<I, Fut>(hook: impl Fn(I) -> Fut + Send + Sync + 'static) -> Hook<I, Fut::Output>
 where
     Fut: Future + Send + 'static,
 {
