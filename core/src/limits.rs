@@ -141,7 +141,8 @@ impl Limits {
     /// ```text
     ///   receive_max + 4          an unfinished package
     /// + chunk                    the piece that is being read
-    /// + inflate_max              one payload being inflated
+    /// + inflate_max × 1.5        one payload being inflated, in a buffer that grows …
+    /// + 11 KiB                   … and the state of the inflater
     /// + send_queue_bytes         the send queue …
     /// + send_max + 31            … and one frame that may start while it is just below the mark
     /// + pending_bytes + chunk    requests that wait for an answer, and what was read behind the last of them …
@@ -154,7 +155,8 @@ impl Limits {
         u64::from(self.receive_max)
             + 4
             + u64::from(chunk)
-            + u64::from(self.inflate_max)
+            + u64::from(self.inflate_max) * 3 / 2
+            + 11 * 1024
             + self.send_queue_max()
             + u64::from(self.pending_bytes)
             + u64::from(chunk)
