@@ -31,10 +31,10 @@ fn aims(measured: &Measured, results: &[Measured]) -> Vec<(&'static str, f64, f6
             }
         }
         ("1 × 16", _) => {
-            aims.push(("CPU µs per answer, 16 deep on one connection", measured.median(CPU), 2.0)),
+            aims.push(("CPU µs per answer, 16 deep on one connection", measured.median(CPU), 2.0));
         }
         ("64 × 16", _) => {
-            aims.push(("CPU µs per answer, 16 deep on 64 connections", measured.median(CPU), 2.0)),
+            aims.push(("CPU µs per answer, 16 deep on 64 connections", measured.median(CPU), 2.0));
         }
         ("5000 held", "tcp") => aims.push(("KiB per idle connection", measured.median(MEMORY), 6.0)),
         ("5000 held", "ws") => aims.push(("KiB per idle connection", measured.median(MEMORY), 11.0)),
