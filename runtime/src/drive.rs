@@ -295,10 +295,6 @@ where
             self.input_ended = Some(reason);
             self.step(Event::Closed(reason), actions);
         }
-        self.report_flushed(actions);
-    }
-
-    fn report_flushed(&mut self, actions: &mut Actions<Action<D::Notice>>) {
         if let Some(flushed) = self.outbox.take_flushed() {
             self.step(Event::Flushed(flushed), actions);
         }
@@ -332,8 +328,9 @@ where
                 }
             }
         }
-        // What was dropped from the queue.
-        self.report_flushed(actions);
+        if let Some(dropped) = self.outbox.take_dropped() {
+            self.step(Event::Dropped(dropped), actions);
+        }
     }
 
     // Time.

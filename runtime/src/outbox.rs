@@ -15,6 +15,9 @@ pub struct Outbox {
     /// What a transport has taken out and not yet brought to the socket.
     in_flight: Flushed,
     flushed: Flushed,
+    dropped: Flushed,
+    /// The socket has taken something.
+    progress: bool,
     sent: Sent,
 }
 
@@ -49,6 +52,7 @@ impl Outbox {
 
     /// Says that the socket has taken the next `count` payload bytes.
     pub fn advance(&mut self, mut count: usize) {
+        self.progress |= count > 0;
         while let Some(front) = self.frames.front() {
             let left = front.len() - self.written;
             if count < left {
@@ -70,6 +74,11 @@ impl Outbox {
         Some(frame)
     }
 
+    /// Says that the socket has taken a part of what was taken out.
+    pub fn progress(&mut self) {
+        self.progress = true;
+    }
+
     /// Says that the socket has taken every frame that was taken out.
     pub fn settle(&mut self) {
         let Flushed { cost, lossy } = std::mem::take(&mut self.in_flight);
@@ -77,14 +86,20 @@ impl Outbox {
         self.flushed.lossy += lossy;
     }
 
-    /// Drops the oldest lossy frame of which nothing was written; it counts as flushed.
+    /// Drops the oldest lossy frame of which nothing was written.
     pub(crate) fn drop_oldest(&mut self) {
         let from = usize::from(self.written > 0);
         let oldest = self.frames.iter().skip(from).position(|frame| frame.class == Class::Lossy);
         if let Some(frame) = oldest.and_then(|at| self.frames.remove(from + at)) {
             self.bytes -= frame.len();
-            self.flushed.add(&frame);
+            self.dropped.add(&frame);
         }
+    }
+
+    /// What was dropped since the last look.
+    pub(crate) fn take_dropped(&mut self) -> Option<Flushed> {
+        let dropped = std::mem::take(&mut self.dropped);
+        (dropped.cost > 0).then_some(dropped)
     }
 
     /// Drops everything.
@@ -94,10 +109,11 @@ impl Outbox {
         self.bytes = 0;
     }
 
-    /// What was flushed since the last look.
+    /// What was flushed since the last look; of cost 0 if only a part of a frame was.
     pub(crate) fn take_flushed(&mut self) -> Option<Flushed> {
         let flushed = std::mem::take(&mut self.flushed);
-        (flushed.cost > 0).then_some(flushed)
+        let progress = std::mem::take(&mut self.progress);
+        (progress || flushed.cost > 0).then_some(flushed)
     }
 
     /// What has gone out since the last look.

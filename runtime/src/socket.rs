@@ -14,7 +14,7 @@ use futures_sink::Sink as _;
 use linkspan_core::{CloseReason, Frame, Limits, Opcode, Violation};
 
 use crate::stream::poll_hang_up;
-use crate::{Outbox, Received, Transport};
+use crate::{Metered, Outbox, Received, Transport};
 
 /// So much is encoded before it is brought to the socket with one write.
 const BATCH: usize = 16 * 1024;
@@ -26,7 +26,9 @@ const HEADER_MAX: usize = 14;
 /// A WebSocket as transport.
 #[derive(Debug)]
 pub struct SocketTransport<S> {
-    socket: WebSocketStream<S>,
+    socket: WebSocketStream<Metered<S>>,
+    /// What the meter showed at the last look.
+    written: u64,
     /// Bytes encoded since everything was written.
     unflushed: usize,
     /// Something was encoded, by us or by the library, and is not yet written.
@@ -45,6 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketTransport<S> {
     /// The transport over `stream`, whose HTTP upgrade is finished; `leftover` was read behind it.
     pub async fn new(stream: S, role: Role, leftover: Vec<u8>, limits: &Limits) -> Self {
         let config = Some(Self::config(limits));
+        let stream = Metered::new(stream);
         let socket = if leftover.is_empty() {
             WebSocketStream::from_raw_socket(stream, role, config).await
         } else {
@@ -54,8 +57,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketTransport<S> {
     }
 
     /// The transport over a WebSocket that was made with [`config`](Self::config).
-    pub const fn over(socket: WebSocketStream<S>) -> Self {
-        Self { socket, unflushed: 0, dirty: false, goodbye: Goodbye::Unsaid }
+    pub const fn over(socket: WebSocketStream<Metered<S>>) -> Self {
+        Self { socket, written: 0, unflushed: 0, dirty: false, goodbye: Goodbye::Unsaid }
     }
 
     /// The bounds of a WebSocket: a message may hold a package of the greatest length and its header, and what is
@@ -117,7 +120,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for SocketTransport<S> 
                 }
             }
             if self.dirty {
-                ready!(self.poll_flush(cx))?;
+                let flushed = self.poll_flush(cx);
+                let written = self.socket.get_ref().written();
+                if written > self.written {
+                    self.written = written;
+                    outbox.progress();
+                }
+                ready!(flushed)?;
             }
             outbox.settle();
             if outbox.is_empty() {

@@ -46,5 +46,6 @@ on_both! {
     websocket::answers_pings,
     websocket::tells_why_it_closes,
     websocket::refuses_oversize,
+    websocket::a_slow_line_is_not_cut,
     websocket::pushes_back_without_loss_too,
 }

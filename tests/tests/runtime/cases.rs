@@ -17,7 +17,7 @@ fn numbered(number: usize, length: usize) -> Vec<u8> {
     body
 }
 
-pub fn echoes_any_chunking<R: Runtime>() {
+pub(crate) fn echoes_any_chunking<R: Runtime>() {
     let mut server = Server::start::<R>(Setup::default());
     let mut random = Random(1);
     let messages: Vec<_> = (0..400)
@@ -44,7 +44,7 @@ pub fn echoes_any_chunking<R: Runtime>() {
     server.stop();
 }
 
-pub fn echoes_any_window<R: Runtime>() {
+pub(crate) fn echoes_any_window<R: Runtime>() {
     let server = Server::start::<R>(Setup::default());
     for window in [1, 16, 64, 1024] {
         let mut client = server.connect();
@@ -60,7 +60,7 @@ pub fn echoes_any_window<R: Runtime>() {
     server.assert_clean();
 }
 
-pub fn echoes_on_every_thread<R: Runtime>() {
+pub(crate) fn echoes_on_every_thread<R: Runtime>() {
     let setup = Setup { placement: Placement::PerCore, threads: 3, ..Setup::default() };
     let mut server = Server::start::<R>(setup);
     let mut clients: Vec<_> = (0..60).map(|_| server.connect()).collect();
@@ -80,7 +80,7 @@ pub fn echoes_on_every_thread<R: Runtime>() {
     server.stop();
 }
 
-pub fn pushes_back_without_loss<R: Runtime>() {
+pub(crate) fn pushes_back_without_loss<R: Runtime>() {
     let limits = Limits { send_queue_bytes: 64 * 1024, pending_requests: 64, ..Setup::default().limits };
     let server = Server::start::<R>(Setup { limits, ..Setup::default() });
     let mut client = server.connect();
@@ -102,7 +102,7 @@ pub fn pushes_back_without_loss<R: Runtime>() {
     server.assert_clean();
 }
 
-pub fn answers_what_came_before_the_end<R: Runtime>() {
+pub(crate) fn answers_what_came_before_the_end<R: Runtime>() {
     let server = Server::start::<R>(Setup::default());
     let mut client = server.connect();
     let bytes: Vec<u8> = (0..20).flat_map(|number| package(&numbered(number, 64))).collect();
@@ -115,7 +115,7 @@ pub fn answers_what_came_before_the_end<R: Runtime>() {
     server.assert_clean();
 }
 
-pub fn puts_pushes_before_answers<R: Runtime>() {
+pub(crate) fn puts_pushes_before_answers<R: Runtime>() {
     let server = Server::start::<R>(Setup::default());
     let mut client = server.connect();
     for _ in 0..50 {
@@ -124,7 +124,7 @@ pub fn puts_pushes_before_answers<R: Runtime>() {
     }
 }
 
-pub fn beats_while_idle<R: Runtime>() {
+pub(crate) fn beats_while_idle<R: Runtime>() {
     let beat = Duration::from_millis(100);
     let limits = Limits { heartbeat: Some(beat), silence: None, ..Limits::default() };
     let server = Server::start::<R>(Setup { limits, ..Setup::default() });
@@ -137,7 +137,7 @@ pub fn beats_while_idle<R: Runtime>() {
     assert!(took >= 5 * beat - Duration::from_millis(20) && took < 15 * beat, "{took:?}");
 }
 
-pub fn ends_silent_peers<R: Runtime>() {
+pub(crate) fn ends_silent_peers<R: Runtime>() {
     let limits = Limits { heartbeat: None, silence: Some(Duration::from_millis(300)), ..Limits::default() };
     let server = Server::start::<R>(Setup { limits, ..Setup::default() });
     let mut silent = server.connect();
@@ -151,7 +151,7 @@ pub fn ends_silent_peers<R: Runtime>() {
     assert_eq!(lively.ask(b"y"), b"y");
 }
 
-pub fn ends_unfinished_handshakes<R: Runtime>() {
+pub(crate) fn ends_unfinished_handshakes<R: Runtime>() {
     let limits = Limits { handshake_timeout: Duration::from_millis(200), ..Setup::default().limits };
     let server = Server::start::<R>(Setup { limits, waits: true, ..Setup::default() });
     let mut client = server.connect();
@@ -162,7 +162,7 @@ pub fn ends_unfinished_handshakes<R: Runtime>() {
     server.assert_clean();
 }
 
-pub fn a_slow_reader_stalls_nobody<R: Runtime>() {
+pub(crate) fn a_slow_reader_stalls_nobody<R: Runtime>() {
     let limits = Limits {
         send_queue_bytes: 64 * 1024,
         close_grace: Duration::from_millis(300),
@@ -191,7 +191,7 @@ pub fn a_slow_reader_stalls_nobody<R: Runtime>() {
     server.assert_clean();
 }
 
-pub fn a_stalled_peer_is_cut<R: Runtime>() {
+pub(crate) fn a_stalled_peer_is_cut<R: Runtime>() {
     let limits = Limits {
         write_timeout: Duration::from_millis(300),
         close_grace: Duration::from_millis(200),
@@ -211,7 +211,7 @@ pub fn a_stalled_peer_is_cut<R: Runtime>() {
     server.assert_clean();
 }
 
-pub fn a_full_mailbox_follows_its_policy<R: Runtime>() {
+pub(crate) fn a_full_mailbox_follows_its_policy<R: Runtime>() {
     let limits = Limits { mailbox: 8, ..Setup::default().limits };
     let server = Server::start::<R>(Setup { limits, ..Setup::default() });
     // All in one piece: the connection fills its own mailbox while it is busy with its input.

@@ -13,7 +13,7 @@ use socket2::SockRef;
 
 use crate::harness::{Client, Random, Server, Setup, eventually, package};
 
-pub fn resets_leave_nothing_behind<R: Runtime>() {
+pub(crate) fn resets_leave_nothing_behind<R: Runtime>() {
     let mut server = Server::start::<R>(Setup::default());
     let mut random = Random(7);
     let recorded = [package(b"J"), package(b"hello"), package(b"Cto all"), package(&[b'x'; 5_000])].concat();
@@ -34,7 +34,7 @@ pub fn resets_leave_nothing_behind<R: Runtime>() {
     server.stop();
 }
 
-pub fn a_panic_ends_one_connection<R: Runtime>() {
+pub(crate) fn a_panic_ends_one_connection<R: Runtime>() {
     let server = Server::start::<R>(Setup::default());
     let mut other = server.connect();
     let mut unlucky = server.connect();
@@ -50,7 +50,7 @@ pub fn a_panic_ends_one_connection<R: Runtime>() {
     server.assert_clean();
 }
 
-pub fn stops_within_its_time<R: Runtime>() {
+pub(crate) fn stops_within_its_time<R: Runtime>() {
     let limits = Limits { close_grace: Duration::from_secs(60), ..Setup::default().limits };
     let mut server = Server::start::<R>(Setup { limits, ..Setup::default() });
     let mut polite: Vec<_> = (0..100).map(|_| server.connect()).collect();
@@ -70,7 +70,7 @@ pub fn stops_within_its_time<R: Runtime>() {
     assert_eq!(server.host.stats().open(), 0);
 }
 
-pub fn stops_at_once_when_forced<R: Runtime>() {
+pub(crate) fn stops_at_once_when_forced<R: Runtime>() {
     let limits = Limits { close_grace: Duration::from_secs(60), ..Setup::default().limits };
     let setup = Setup { limits, drain_timeout: Duration::from_secs(60), ..Setup::default() };
     let mut server = Server::start::<R>(setup);
@@ -88,7 +88,7 @@ pub fn stops_at_once_when_forced<R: Runtime>() {
 const CHILD: &str = "LINKSPAN_TEST_CHILD";
 
 /// The server runs in a process of its own, where files are few.
-pub fn survives_without_file_descriptors<R: Runtime>() {
+pub(crate) fn survives_without_file_descriptors<R: Runtime>() {
     if env::var_os(CHILD).is_some() {
         return serve_with_few_files::<R>();
     }
@@ -132,7 +132,7 @@ fn serve_with_few_files<R: Runtime>() {
     server.stop();
 }
 
-pub fn too_much_memory_closes_the_greedy<R: Runtime>() {
+pub(crate) fn too_much_memory_closes_the_greedy<R: Runtime>() {
     let limits = Limits {
         send_queue_bytes: 16 * 1024 * 1024,
         pending_requests: 100_000,

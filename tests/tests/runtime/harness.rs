@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 
 use linkspan_core::{CloseReason, Limits, drain};
 use linkspan_runtime::{
-    Host, HostConfig, Inbox, Permit, Placement, Runtime, SocketOptions, SocketTransport, StreamTransport,
-    Transport, accept, bind, drive, mailbox, stop,
+    Host, HostConfig, Inbox, Metered, Permit, Placement, Runtime, SocketOptions, SocketTransport,
+    StreamTransport, Transport, accept, bind, drive, mailbox, stop,
 };
 
 use crate::toy::{Echo, Toy, ToyCommand};
 
 #[derive(Clone)]
-pub struct Setup {
-    pub limits: Limits,
-    pub placement: Placement,
-    pub threads: usize,
-    pub websocket: bool,
-    pub waits: bool,
-    pub drain_timeout: Duration,
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) placement: Placement,
+    pub(crate) threads: usize,
+    pub(crate) websocket: bool,
+    pub(crate) waits: bool,
+    pub(crate) drain_timeout: Duration,
 }
 
 impl Default for Setup {
@@ -40,15 +40,15 @@ impl Default for Setup {
     }
 }
 
-pub struct Server {
-    pub address: SocketAddr,
-    pub host: Arc<Host>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) host: Arc<Host>,
     thread: Option<JoinHandle<()>>,
     stop: mpsc::Sender<()>,
 }
 
 impl Server {
-    pub fn start<R: Runtime>(setup: Setup) -> Self {
+    pub(crate) fn start<R: Runtime>(setup: Setup) -> Self {
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -88,12 +88,12 @@ impl Server {
         Self { address, host, thread: Some(thread), stop }
     }
 
-    pub fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         Client::over(TcpStream::connect(self.address).unwrap())
     }
 
     /// Orders the graceful stop and waits for its end.
-    pub fn stop(&mut self) -> Duration {
+    pub(crate) fn stop(&mut self) -> Duration {
         let start = Instant::now();
         let _ = self.stop.send(());
         if let Some(thread) = self.thread.take() {
@@ -102,16 +102,16 @@ impl Server {
         start.elapsed()
     }
 
-    pub fn order_stop(&self) {
+    pub(crate) fn order_stop(&self) {
         self.stop.send(()).unwrap();
     }
 
-    pub fn closed_for(&self, reason: CloseReason) -> u64 {
+    pub(crate) fn closed_for(&self, reason: CloseReason) -> u64 {
         self.host.stats().closes().iter().find(|(one, _)| *one == reason).map_or(0, |(_, count)| *count)
     }
 
     /// Waits until the connections are gone and checks that nothing of them stays.
-    pub fn assert_clean(&self) {
+    pub(crate) fn assert_clean(&self) {
         eventually("connections end", || self.host.stats().open() == 0);
         eventually("the hub is empty", || {
             self.host.shards().groups() == 0 && self.host.shards().sessions() == 0
@@ -141,6 +141,7 @@ async fn serve<R: Runtime>(runtime: R, host: Arc<Host>, listener: R::Listener, s
             let handle = runtime.clone();
             runtime.spawn(async move {
                 let config = Some(SocketTransport::<R::Stream>::config(permit.host().limits()));
+                let stream = Metered::new(stream);
                 if let Ok(socket) = async_tungstenite::accept_async_with_config(stream, config).await {
                     connection(&handle, permit, SocketTransport::over(socket), waits).await;
                 }
@@ -167,27 +168,27 @@ fn connection<R: Runtime, T: Transport + 'static>(
 }
 
 /// A blocking client with a time limit on everything.
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
 }
 
 impl Client {
-    pub fn over(stream: TcpStream) -> Self {
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
         Self { stream }
     }
 
-    pub fn send(&mut self, body: &[u8]) {
+    pub(crate) fn send(&mut self, body: &[u8]) {
         self.stream.write_all(&package(body)).unwrap();
     }
 
-    pub fn receive(&mut self) -> Vec<u8> {
+    pub(crate) fn receive(&mut self) -> Vec<u8> {
         self.try_receive().unwrap()
     }
 
-    pub fn try_receive(&mut self) -> std::io::Result<Vec<u8>> {
+    pub(crate) fn try_receive(&mut self) -> std::io::Result<Vec<u8>> {
         let mut length = [0; 2];
         self.stream.read_exact(&mut length)?;
         let mut body = vec![0; usize::from(u16::from_be_bytes(length))];
@@ -195,26 +196,26 @@ impl Client {
         Ok(body)
     }
 
-    pub fn ask(&mut self, body: &[u8]) -> Vec<u8> {
+    pub(crate) fn ask(&mut self, body: &[u8]) -> Vec<u8> {
         self.send(body);
         self.receive()
     }
 
     /// Reads until the server ends the connection; whether it did in order.
-    pub fn read_to_end(&mut self) -> bool {
+    pub(crate) fn read_to_end(&mut self) -> bool {
         let mut waste = Vec::new();
         self.stream.read_to_end(&mut waste).is_ok()
     }
 }
 
-pub fn package(body: &[u8]) -> Vec<u8> {
+pub(crate) fn package(body: &[u8]) -> Vec<u8> {
     let mut package = u16::try_from(body.len()).unwrap().to_be_bytes().to_vec();
     package.extend_from_slice(body);
     package
 }
 
 /// Waits for at most ten seconds.
-pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let start = Instant::now();
     while !check() {
         assert!(start.elapsed() < Duration::from_secs(10), "in vain: {what}");
@@ -223,10 +224,10 @@ pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {
 }
 
 /// A small generator, so that a failing case can be run again.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % bound
     }

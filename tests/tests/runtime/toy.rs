@@ -11,22 +11,22 @@ use linkspan_core::{
 use linkspan_runtime::{App, Mailbox};
 
 #[derive(Debug)]
-pub struct Toy {
+pub(crate) struct Toy {
     buffer: BytesMut,
     binary: bool,
     pending: u32,
     /// The handshake is finished by the first message instead of at once.
-    pub waits: bool,
+    pub(crate) waits: bool,
 }
 
 #[derive(Debug)]
-pub enum ToyCommand {
+pub(crate) enum ToyCommand {
     Answer(Bytes),
     Push(Bytes),
 }
 
 impl Toy {
-    pub fn new(waits: bool) -> Self {
+    pub(crate) fn new(waits: bool) -> Self {
         Self { buffer: BytesMut::new(), binary: false, pending: 0, waits }
     }
 
@@ -143,9 +143,9 @@ impl Dialect for Toy {
 }
 
 /// Answers each message with itself.
-pub struct Echo {
-    pub mailbox: Mailbox<ToyCommand>,
-    pub answers: VecDeque<Bytes>,
+pub(crate) struct Echo {
+    pub(crate) mailbox: Mailbox<ToyCommand>,
+    pub(crate) answers: VecDeque<Bytes>,
 }
 
 impl App<Toy> for Echo {

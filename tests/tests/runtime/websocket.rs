@@ -1,5 +1,6 @@
 //! What is special about a WebSocket.
 
+use std::io::Read;
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use async_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use async_tungstenite::tungstenite::{self, Message, WebSocket};
 use linkspan_core::{CloseReason, Limits, Mark, Violation};
 use linkspan_runtime::Runtime;
+use socket2::SockRef;
 
 use crate::harness::{Server, Setup, eventually};
 
@@ -34,7 +36,7 @@ fn closed_with(client: &mut WebSocket<TcpStream>) -> CloseFrame {
     }
 }
 
-pub fn echoes_fragmented_messages<R: Runtime>() {
+pub(crate) fn echoes_fragmented_messages<R: Runtime>() {
     let server = Server::start::<R>(setup(Setup::default().limits));
     let mut client = connect(&server);
     for (data, opcode, last) in
@@ -54,7 +56,7 @@ pub fn echoes_fragmented_messages<R: Runtime>() {
     assert_eq!(server.closed_for(CloseReason::PeerClosed), 1);
 }
 
-pub fn answers_pings<R: Runtime>() {
+pub(crate) fn answers_pings<R: Runtime>() {
     let server = Server::start::<R>(setup(Setup::default().limits));
     let mut client = connect(&server);
     for _ in 0..10 {
@@ -63,7 +65,7 @@ pub fn answers_pings<R: Runtime>() {
     }
 }
 
-pub fn tells_why_it_closes<R: Runtime>() {
+pub(crate) fn tells_why_it_closes<R: Runtime>() {
     let mut server = Server::start::<R>(setup(Setup::default().limits));
     let mut kicked = connect(&server);
     kicked.send(Message::Binary("x".into())).unwrap();
@@ -81,7 +83,7 @@ pub fn tells_why_it_closes<R: Runtime>() {
     assert_eq!((u16::from(frame.code), frame.reason.as_str()), (1001, "server stopping"));
 }
 
-pub fn refuses_oversize<R: Runtime>() {
+pub(crate) fn refuses_oversize<R: Runtime>() {
     let limits = Limits { receive_max: 1_000, ..Setup::default().limits };
     let server = Server::start::<R>(setup(limits));
     let mut client = connect(&server);
@@ -93,7 +95,7 @@ pub fn refuses_oversize<R: Runtime>() {
     assert_eq!(server.closed_for(Violation::PackageTooLarge.into()), 1);
 }
 
-pub fn pushes_back_without_loss_too<R: Runtime>() {
+pub(crate) fn pushes_back_without_loss_too<R: Runtime>() {
     let limits = Limits { send_queue_bytes: 64 * 1024, pending_requests: 64, ..Setup::default().limits };
     let server = Server::start::<R>(setup(limits));
     let mut client = connect(&server);
@@ -111,4 +113,27 @@ pub fn pushes_back_without_loss_too<R: Runtime>() {
     }
     writing.join().unwrap();
     server.connect();
+}
+
+/// A message that takes longer than the write timeout, while something moves all the time.
+pub(crate) fn a_slow_line_is_not_cut<R: Runtime>() {
+    let limits = Limits {
+        write_timeout: Duration::from_millis(250),
+        receive_max: 8 * 1024 * 1024,
+        ..Setup::default().limits
+    };
+    let server = Server::start::<R>(setup(limits));
+    let mut client = connect(&server);
+    SockRef::from(client.get_ref()).set_recv_buffer_size(64 * 1024).unwrap();
+    let large = Message::Binary(vec![b'x'; 6 * 1024 * 1024].into());
+    client.send(large).unwrap();
+    let mut stream = client.get_ref();
+    let mut piece = vec![0; 128 * 1024];
+    let mut received = 0;
+    while received < 6 * 1024 * 1024 {
+        received += stream.read(&mut piece).unwrap();
+        thread::sleep(Duration::from_millis(8));
+    }
+    assert_eq!(server.closed_for(CloseReason::WriteTimeout), 0);
+    assert_eq!(server.host.stats().open(), 1);
 }
