@@ -4,6 +4,7 @@
 //! cargo run -p linkspan-core --example blocking -- 127.0.0.1:3250
 //! cargo run --release -p linkspan-tokio -- connect tcp://127.0.0.1:3250
 //! ```
+#![allow(clippy::disallowed_methods, reason = "a driver has a clock and threads; the core has not")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,3 +1,4 @@
+#![forbid(unsafe_code)]
 //! The gateway on Tokio.
 
 use std::process::ExitCode;
