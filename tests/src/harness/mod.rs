@@ -1,0 +1,188 @@
+//! One way to drive a machine: every step checks the laws that hold after any event.
+//!
+//! Property tests, fuzz targets and the simulator all step machines through [`Checked`], so a law is written down once.
+
+mod client_player;
+mod random;
+mod script;
+mod server_player;
+mod station;
+mod toy;
+
+use std::fmt::{self, Debug, Write};
+use std::time::Duration;
+
+use linkspan_core::{Action, Actions, Connection, Delivery, Dialect, Event, Instant, Limits, Machine};
+
+pub use self::client_player::ClientPlayer;
+pub use self::random::Random;
+pub use self::script::{Script, package};
+pub use self::server_player::ServerPlayer;
+pub use self::station::{Ready, Station};
+pub use self::toy::{Toy, ToyCommand, ToyPlayer, unit};
+
+/// A machine that the harness can weigh.
+pub trait Subject: Machine {
+    /// How many bytes an event brings in.
+    fn weigh(event: &Self::Event) -> usize;
+
+    /// Whether this action is the last one.
+    fn is_end(action: &Self::Action) -> bool;
+
+    /// Bytes on the heap that the machine owns.
+    fn footprint(&self) -> usize;
+}
+
+impl<D: Dialect> Subject for Connection<D> {
+    fn weigh(event: &Self::Event) -> usize {
+        match event {
+            Event::Received(_, data) => data.len(),
+            Event::Delivered(Delivery::Push(push)) => push.body().len(),
+            _ => 0,
+        }
+    }
+
+    fn is_end(action: &Self::Action) -> bool {
+        matches!(action, Action::Close(_))
+    }
+
+    fn footprint(&self) -> usize {
+        Self::footprint(self)
+    }
+}
+
+/// A machine whose every step is checked:
+///
+/// - it never panics, and a clock that jumps back stands still (A1),
+/// - its actions are bounded by the bytes of the event and by what it owns (A3),
+/// - after a timeout the next one is later; called early it changes nothing (A4),
+/// - an end comes once and last; afterwards there is no action and no timeout (A7),
+/// - it owns no more than the bound it was given (G7).
+#[derive(Debug)]
+pub struct Checked<M: Subject> {
+    machine: M,
+    actions: Actions<M::Action>,
+    /// The latest time seen.
+    now: Instant,
+    ended: bool,
+    footprint_max: usize,
+    /// Whether the state is compared before and after an early call; it costs a hash of the whole machine.
+    digests: bool,
+}
+
+/// An event may have this many actions whatever it brings, and each owned or received byte two more.
+const ACTIONS_FREE: usize = 16;
+const ACTIONS_PER_BYTE: usize = 2;
+
+impl<M: Subject + Debug> Checked<M> {
+    /// Takes over a new machine and the actions it began with.
+    pub fn new(machine: M, actions: Actions<M::Action>, now: Instant, footprint_max: usize) -> Self {
+        let ended = actions.as_slice().iter().any(M::is_end);
+        Self { machine, actions, now, ended, footprint_max, digests: true }
+    }
+
+    /// The same, without comparing states: for runs of millions.
+    #[must_use]
+    pub fn without_digests(mut self) -> Self {
+        self.digests = false;
+        self
+    }
+
+    /// The machine, to look at.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// The latest time that the machine has seen.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Hands over one event; gives its actions.
+    pub fn step(&mut self, now: Instant, event: M::Event) -> Vec<M::Action> {
+        let budget = M::weigh(&event) + self.machine.footprint();
+        self.now = self.now.max(now);
+        self.machine.handle_event(now, event, &mut self.actions);
+        self.check(budget)
+    }
+
+    /// Tells the machine the time; gives its actions.
+    pub fn timeout(&mut self, now: Instant) -> Vec<M::Action> {
+        let budget = self.machine.footprint();
+        self.now = self.now.max(now);
+        self.machine.handle_timeout(now, &mut self.actions);
+        let next = self.machine.next_timeout();
+        assert!(next.is_none_or(|next| next > self.now), "spins: now {:?}, next {next:?}", self.now);
+        self.check(budget)
+    }
+
+    /// What was done before the first step.
+    pub fn begin(&mut self) -> Vec<M::Action> {
+        self.check(0)
+    }
+
+    fn check(&mut self, budget: usize) -> Vec<M::Action> {
+        let actions: Vec<_> = self.actions.drain().collect();
+        let ends = actions.iter().filter(|action| M::is_end(action)).count();
+        if self.ended && ends == 0 {
+            assert!(actions.is_empty(), "acts after its end");
+        } else if ends > 0 {
+            assert_eq!(ends, 1, "ends more than once");
+            assert!(actions.last().is_some_and(M::is_end), "acts behind its end");
+            self.ended = true;
+        }
+        let most = ACTIONS_FREE + ACTIONS_PER_BYTE * budget;
+        assert!(actions.len() <= most, "{} actions for {budget} bytes", actions.len());
+        let footprint = self.machine.footprint();
+        assert!(footprint <= self.footprint_max, "owns {footprint} of {} bytes", self.footprint_max);
+        self.check_early();
+        actions
+    }
+
+    /// A call before the deadline is free: nothing happens and nothing changes.
+    fn check_early(&mut self) {
+        let next = self.machine.next_timeout();
+        if self.ended {
+            assert_eq!(next, None, "waits for something after its end");
+        }
+        let early = match next {
+            None => self.now + Duration::from_secs(86_400),
+            Some(next) if next > self.now => Instant::from_micros(next.as_micros() - 1),
+            Some(_) => return,
+        };
+        let before = self.digests.then(|| digest(&self.machine));
+        self.machine.handle_timeout(self.now, &mut self.actions);
+        self.machine.handle_timeout(early, &mut self.actions);
+        assert!(self.actions.is_empty(), "acts before its deadline");
+        assert_eq!(next, self.machine.next_timeout(), "moves its deadline when asked early");
+        if let Some(before) = before {
+            assert_eq!(before, digest(&self.machine), "changes when asked early");
+        }
+    }
+}
+
+/// A fingerprint of the whole state, as its `Debug` form tells it.
+pub fn digest(state: &impl Debug) -> u64 {
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    write!(hash, "{state:?}").expect("hashing does not fail");
+    hash.0
+}
+
+struct Fnv(u64);
+
+impl Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        Ok(())
+    }
+}
+
+/// The largest piece of input that the harness hands over at once.
+pub const CHUNK: u32 = 128 * 1024;
+
+/// What a connection may own at most, from its limits.
+pub fn footprint_max(limits: &Limits) -> usize {
+    usize::try_from(limits.connection_bytes_max(CHUNK)).expect("limits of tests are small")
+}
