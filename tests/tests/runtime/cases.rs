@@ -227,6 +227,7 @@ pub(crate) fn a_full_mailbox_follows_its_policy<R: Runtime>() {
     assert!(server.host.stats().marked(Mark::MailboxFull) > 0);
     assert_eq!(dropper.ask(b"still here"), b"still here");
     drop(dropper);
+    server.assert_clean();
 
     let mut closer = server.connect();
     closer.stream.write_all(&burst(b"Cx")).unwrap();
