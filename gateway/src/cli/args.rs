@@ -45,7 +45,7 @@ pub(super) enum Command {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct LogArgs {
-    /// How log lines look; what is logged is RUST_LOG's (default: info)
+    /// How log lines look; RUST_LOG says what is logged (default: info)
     #[arg(long, global = true, value_enum, default_value_t, env = "LINKSPAN_LOG__FORMAT", hide_env = true)]
     pub(super) log_format: LogFormat,
 }

@@ -69,7 +69,10 @@ async fn talk<R: Runtime>(runtime: &R, client: &Client, linger: Duration, json: 
         while let Some(Message { route, body }) = client.next_push().await {
             print("push", &route, &body, json);
         }
-        Some(client.ended().await)
+        let reason = client.ended().await;
+        // An answer that came before the end is printed before it.
+        futures_lite::future::yield_now().await;
+        Some(reason)
     };
     let work = async {
         let lines = Lines::of_stdin().map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -92,9 +95,7 @@ async fn talk<R: Runtime>(runtime: &R, client: &Client, linger: Duration, json: 
         ));
     }
     client.close().await;
-    while let Some(Message { route, body }) = client.next_push().await {
-        print("push", &route, &body, json);
-    }
+    print_pushes(client, json);
     if failed.load(Ordering::Relaxed) { Err(Failure::new(Exit::Failed, "a request failed")) } else { Ok(()) }
 }
 
@@ -105,17 +106,22 @@ async fn perform<R: Runtime>(runtime: &R, client: &Client, line: &str, json: boo
     match (verb, what) {
         ("" | "#", _) => {}
         ("quit" | "exit", _) => return Ok(false),
-        ("request", Some(route)) => match client.request(route.to_owned(), body.to_owned()).await {
-            Ok(answer) => print("answer", route.as_bytes(), &answer, json),
-            Err(FailedRequest::Server(error)) => {
-                print("error", route.as_bytes(), &error, json);
-                return Err(());
+        ("request", Some(route)) => {
+            let answer = client.request(route.to_owned(), body.to_owned()).await;
+            // What came before the answer is printed before it.
+            print_pushes(client, json);
+            match answer {
+                Ok(answer) => print("answer", route.as_bytes(), &answer, json),
+                Err(FailedRequest::Server(error)) => {
+                    print("error", route.as_bytes(), &error, json);
+                    return Err(());
+                }
+                Err(error) => {
+                    eprint_line(&format!("{route}: {error}"));
+                    return Err(());
+                }
             }
-            Err(error) => {
-                eprint_line(&format!("{route}: {error}"));
-                return Err(());
-            }
-        },
+        }
         ("notify", Some(route)) => {
             if let Err(error) = client.notify(route.to_owned(), body.to_owned()) {
                 eprint_line(&format!("{route}: {error}"));
@@ -135,6 +141,12 @@ async fn perform<R: Runtime>(runtime: &R, client: &Client, line: &str, json: boo
         }
     }
     Ok(true)
+}
+
+fn print_pushes(client: &Client, json: bool) {
+    while let Some(Message { route, body }) = client.try_next_push() {
+        print("push", &route, &body, json);
+    }
 }
 
 fn print(kind: &str, route: &[u8], body: &[u8], json: bool) {

@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -36,14 +37,14 @@ pub(super) struct Log {
 /// The one log of the process, for whoever must end it at once.
 static LOG: LazyLock<Mutex<Option<Log>>> = LazyLock::new(Mutex::default);
 
-/// Starts logging: `RUST_LOG` says what (default: info), `format` says how.
-pub(super) fn start(format: LogFormat) -> Log {
+/// Starts logging: `RUST_LOG` says what (default: `level` and above), `format` says how.
+pub(super) fn start(format: LogFormat, level: Level) -> Log {
     let (lines, waiting) = sync_channel(WAITING_MAX);
     let log = Log { lines, dropped: Arc::default() };
     let dropped = Arc::clone(&log.dropped);
     // Without the thread nothing is logged, and the gateway runs all the same.
     let _ = thread::Builder::new().name("linkspan-log".into()).spawn(move || write(&waiting, &dropped));
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
     let terminal = io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     let _ = match format {

@@ -27,7 +27,12 @@ pub fn main<R: Runtime>() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Done as u8 });
         }
     };
-    let log = logging::start(cli.log.log_format);
+    // A client's output is for its user: nothing unusual, nothing said.
+    let level = match cli.command {
+        Command::Connect(_) => tracing::Level::WARN,
+        Command::Serve(_) | Command::Demo(_) => tracing::Level::INFO,
+    };
+    let log = logging::start(cli.log.log_format, level);
     let outcome = match cli.command {
         Command::Serve(args) => serve::serve::<R>(&args),
         Command::Demo(args) => serve::demo::<R>(&args),

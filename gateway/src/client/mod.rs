@@ -114,7 +114,7 @@ impl<R: Runtime> Dialer<R> {
             Carrier::WebSocket => {
                 let request = to.to_string().into_client_request()?;
                 let config = SocketTransport::<R::Stream>::config(self.host.limits());
-                let (socket, _) = Box::pin(client_async_with_config(request, stream, Some(config))).await?;
+                let (socket, _) = Box::pin(client_async_with_config(request, linkspan_runtime::Metered::new(stream), Some(config))).await?;
                 self.run(to, SocketTransport::over(socket))?
             }
         };
@@ -182,6 +182,11 @@ impl Client {
     /// The next message that the server sent unasked; `None` once all are taken and the connection has ended.
     pub async fn next_push(&self) -> Option<Message> {
         self.0.state.next_push().await
+    }
+
+    /// The next message that the server sent unasked, if it is here already.
+    pub fn try_next_push(&self) -> Option<Message> {
+        self.0.state.try_next_push()
     }
 
     /// How many messages wait to be taken.

@@ -102,15 +102,27 @@ impl State {
         .await
     }
 
+    /// The next message of the server, if there is one already.
+    pub(super) fn try_next_push(&self) -> Option<Message> {
+        let mut inner = self.lock();
+        let push = inner.pushes.pop_front();
+        if let Some(reader) = inner.reader.take() {
+            reader.wake();
+        }
+        push
+    }
+
     /// The next message of the server; `None` after the end.
     pub(super) async fn next_push(&self) -> Option<Message> {
         poll_fn(|cx| {
-            let mut inner = self.lock();
-            if let Some(push) = inner.pushes.pop_front() {
-                if let Some(reader) = inner.reader.take() {
-                    reader.wake();
-                }
+            if let Some(push) = self.try_next_push() {
                 return Poll::Ready(Some(push));
+            }
+            let mut inner = self.lock();
+            if !inner.pushes.is_empty() {
+                // It came between the two locks: look again at once.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if inner.closed.is_some() {
                 return Poll::Ready(None);

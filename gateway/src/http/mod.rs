@@ -37,9 +37,6 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// What answers the requests of one listener.
 pub(crate) trait Site: Send + Sync + 'static {
-    /// Whether a connection may ask more than once.
-    const KEEP_ALIVE: bool;
-
     /// Answers one request; status 101 hands the connection over.
     fn answer(&self, request: &Request<Incoming>) -> Answer;
 }
@@ -90,7 +87,6 @@ pub(crate) async fn exchange<R: Runtime, P: Site>(
         .max_headers(FIELDS_MAX)
         .max_header_size(HEAD_MAX)
         .max_buf_size(HEAD_MAX + 1024)
-        .keep_alive(P::KEEP_ALIVE)
         .half_close(true);
     let front = Front { site, upgraded: AtomicBool::new(false) };
     let mut connection = http.serve_connection(FuturesIo::new(stream), front);
@@ -102,6 +98,8 @@ pub(crate) async fn exchange<R: Runtime, P: Site>(
         if !leaving && visitor.poll_leave(cx).is_ready() {
             leaving = true;
             Pin::new(&mut connection).graceful_shutdown();
+            // hyper waits for the rest of a head that has begun: not when the process stops.
+            R::reset(end.as_mut(), Instant::now() + LINGER);
         }
         if visitor.poll_gone(cx).is_ready() || end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);

@@ -75,8 +75,6 @@ impl Pages {
 }
 
 impl Site for Pages {
-    const KEEP_ALIVE: bool = true;
-
     fn answer(&self, request: &Request<Incoming>) -> Answer {
         let mut answer = match *request.method() {
             Method::GET | Method::HEAD => self.page(request.uri().path(), request.headers().get(HOST)),

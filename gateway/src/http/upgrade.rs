@@ -16,8 +16,6 @@ use super::{Answer, Site, not_allowed, text};
 pub(crate) struct WebSockets;
 
 impl Site for WebSockets {
-    const KEEP_ALIVE: bool = false;
-
     fn answer(&self, request: &Request<Incoming>) -> Answer {
         if request.method() != Method::GET {
             return not_allowed("GET");
