@@ -19,9 +19,10 @@ The tasks of the Linkspan repository.
       Everything a change must pass. Installs what is missing (Rust targets, the oldest supported toolchain, Debian
       packages, npm packages), and says so.
 
-  cargo xtask bench [--quick] [--json FILE] [--only WORD]... [--placement]
+  cargo xtask bench [--quick] [--json FILE] [--only WORD]... [--placement] [--no-build]
       Measures both binaries beside a plain TCP echo on the same runtime. --only takes a runtime (tokio, smol), a
-      transport (tcp, ws) or a part (echo, idle, broadcast, cycle); --placement compares the two placements instead.
+      transport (tcp, ws) or a part (echo, idle, broadcast, cycle); --placement compares the two placements instead;
+      --no-build takes the binaries as they are.
 
   cargo xtask fuzz [TARGET] [--seconds N]
       Runs the fuzz targets, each for N seconds (default 60). Needs a nightly toolchain and cargo-fuzz.

@@ -52,7 +52,9 @@ impl Measured {
 /// Runs the task.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     let options = Options::parse(arguments)?;
-    build()?;
+    if !options.no_build {
+        build()?;
+    }
     let machine = machine::describe();
     println!("\n{}\n", machine::text(&machine));
     let start = Instant::now();

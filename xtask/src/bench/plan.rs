@@ -86,6 +86,7 @@ impl Subject {
 #[derive(Debug, Default)]
 pub(super) struct Options {
     quick: bool,
+    pub(super) no_build: bool,
     only: Vec<String>,
     pub(super) placement: bool,
     pub(super) json: Option<String>,
@@ -100,6 +101,7 @@ impl Options {
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--quick" => options.quick = true,
+                "--no-build" => options.no_build = true,
                 "--placement" => options.placement = true,
                 "--json" => options.json = Some(words.next().ok_or("--json needs a file")?.clone()),
                 "--only" => {
