@@ -1,0 +1,14 @@
+//! The pure parts of an HTTP front: paths, the route table, the pool of upstream connections.
+//!
+//! Nothing here reads or writes HTTP; a library in the gateway does. What is decided here is decided as the Go
+//! multiplexer and client pool decide it, because that is what operators and agents in the field know: the facts come
+//! from running Go 1.19.8 (the classic multiplexer), 1.22.10 (the first with wildcards) and 1.27.3, and the recorded
+//! answers are replayed by the tests. What differs on purpose is named where it is decided.
+//!
+//! - [`path`]: cleaning, decoding and escaping of paths, and the host without its port.
+//! - [`router`]: which registered pattern answers a request.
+//! - [`pool`]: which connection carries a request, and which one is kept.
+
+pub mod path;
+pub mod pool;
+pub mod router;
