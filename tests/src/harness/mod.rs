@@ -2,6 +2,7 @@
 //!
 //! Property tests, fuzz targets and the simulator all step machines through [`Checked`], so a law is written down once.
 
+pub mod bench;
 mod client_player;
 mod random;
 mod script;
