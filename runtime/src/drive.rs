@@ -19,22 +19,16 @@ const ROUNDS: u32 = 32;
 /// How long a connection that said all waits for the peer to hang up too.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Runs one connection to its end.
-///
-/// The future is polled by one task of `runtime`. It keeps the driving contract of the core: all actions in order,
-/// then the deadline; reads only while the machine wants to; writing is one of the things a poll does, so a peer that
-/// does not read stops neither its own deadlines nor anybody else.
-///
-/// What is in `inbox` goes before the application's next command, so that a push made before an answer arrives before
-/// it. The permit is given back when the future ends or is dropped.
-pub fn drive<R, D, A, T>(
+/// Runs one connection to its end, which `end` looks at.
+pub(crate) fn run<R, D, A, T, O>(
     runtime: &R,
     permit: Permit,
     transport: T,
     dialect: D,
     inbox: Inbox<D::Command>,
     app: A,
-) -> impl Future<Output = CloseReason> + Send + use<R, D, A, T>
+    end: fn(CloseReason) -> O,
+) -> impl Future<Output = O> + Send + use<R, D, A, T, O>
 where
     R: Runtime,
     D: Dialect + Send + 'static,
@@ -46,7 +40,7 @@ where
     let mut actions = scratch::take::<D::Notice>();
     let now = permit.host().clock().now();
     let sleep = runtime.sleep_until(permit.host().clock().to_std(now));
-    permit.host().move_in(permit.conn(), inbox.mail());
+    permit.host().move_in(permit.conn(), &inbox.mail());
     let connection = Connection::new(dialect, permit.host().limits().clone(), now, &mut actions);
     let mut driver = Driver {
         connection,
@@ -70,7 +64,7 @@ where
     // The driver stays in place inside the future: an `async fn` would hold it twice.
     async move {
         let mut sleep = pin!(sleep);
-        poll_fn(|cx| driver.poll::<R>(cx, sleep.as_mut())).await
+        end(poll_fn(|cx| driver.poll::<R>(cx, sleep.as_mut())).await)
     }
 }
 

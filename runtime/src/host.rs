@@ -80,12 +80,12 @@ impl Host {
     /// A host without connections.
     pub fn new(config: HostConfig) -> Arc<Self> {
         let HostConfig { limits, admission, shards, seed, drain } = config;
-        let drain = drain::Config { seed: seed ^ 0x6472_6169_6e, ..drain };
+        let drain = drain::Config { seed: seed ^ 0x0064_7261_696e, ..drain };
         Arc::new(Self {
             clock: Clock::start(),
             shards: Shards::new(shards, seed, admission, &limits),
             stats: Stats::default(),
-            gate: Mutex::new(Gate::new(Arc::clone(&limits), seed ^ 0x67_6174_65)),
+            gate: Mutex::new(Gate::new(Arc::clone(&limits), seed ^ 0x6761_7465)),
             buffered: AtomicU64::new(0),
             next_conn: AtomicU64::new(1),
             residents: Mutex::default(),
@@ -168,8 +168,8 @@ impl Host {
 
     /// Enters a connection's mailbox into the list of those that are told when the process stops, in place of the one
     /// it had. [`drive`](crate::drive()) does it for its connection; what runs before it needs a mailbox of its own.
-    pub fn move_in(&self, conn: ConnId, mailbox: Arc<dyn Mail>) {
-        lock(&self.residents).mailboxes.insert(conn, Arc::clone(&mailbox));
+    pub fn move_in(&self, conn: ConnId, mailbox: &Arc<dyn Mail>) {
+        lock(&self.residents).mailboxes.insert(conn, Arc::clone(mailbox));
         if self.closed_door.is_raised() {
             let reason = lock(&self.drain).reason();
             mailbox.close(reason);

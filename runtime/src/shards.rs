@@ -18,9 +18,11 @@ thread_local! {
     static ACTIONS: Cell<HubActions> = const { Cell::new(Actions::new()) };
 }
 
+type Shard = Mutex<Hub<Arc<dyn Mail>>>;
+
 /// All shards of one process.
 pub struct Shards {
-    shards: Box<[Mutex<Hub<Arc<dyn Mail>>>]>,
+    shards: Box<[Shard]>,
     seed: u64,
 }
 

@@ -103,7 +103,7 @@ pub(super) enum PlacementArg {
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// How connections are placed on threads [default: the runtime's faster one]
+    /// How connections are placed on threads [default: work-stealing]
     #[arg(
         long,
         value_enum,

@@ -29,7 +29,7 @@ use linkspan_core::{CloseReason, Limits};
 use linkspan_runtime::{
     Host, HostConfig, Mailbox, PushError, Runtime, SocketTransport, StreamTransport, Transport,
 };
-use linkspan_runtime::{drive, mailbox};
+use linkspan_runtime::{mailbox, spawn};
 
 use self::state::{Ears, State, Waiting};
 pub use self::target::{Carrier, Target, TargetError};
@@ -114,7 +114,12 @@ impl<R: Runtime> Dialer<R> {
             Carrier::WebSocket => {
                 let request = to.to_string().into_client_request()?;
                 let config = SocketTransport::<R::Stream>::config(self.host.limits());
-                let (socket, _) = Box::pin(client_async_with_config(request, linkspan_runtime::Metered::new(stream), Some(config))).await?;
+                let (socket, _) = Box::pin(client_async_with_config(
+                    request,
+                    linkspan_runtime::Metered::new(stream),
+                    Some(config),
+                ))
+                .await?;
                 self.run(to, SocketTransport::over(socket))?
             }
         };
@@ -128,10 +133,7 @@ impl<R: Runtime> Dialer<R> {
         let state = Arc::new(State::new(self.pushes_max));
         let dialect = Dialect::new(Arc::clone(&self.config));
         let ears = Ears(Arc::clone(&state));
-        let session = drive(&self.runtime, permit, transport, dialect, inbox, ears);
-        self.runtime.spawn(async move {
-            session.await;
-        });
+        spawn(&self.runtime, permit, transport, dialect, inbox, ears);
         Ok(Client(Arc::new(Handle { mailbox, state })))
     }
 }

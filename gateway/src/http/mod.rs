@@ -24,7 +24,7 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode};
-use linkspan_runtime::{Permit, Runtime};
+use linkspan_runtime::{Mail, Permit, Runtime};
 use smol_hyper::rt::FuturesIo;
 
 pub(crate) use self::pages::Pages;
@@ -92,7 +92,7 @@ pub(crate) async fn exchange<R: Runtime, P: Site>(
     let mut connection = http.serve_connection(FuturesIo::new(stream), front);
     let mut end = pin!(runtime.sleep_until(Instant::now() + bounds.lifetime));
     let visitor = Visitor::new();
-    permit.host().move_in(permit.conn(), visitor.clone());
+    permit.host().move_in(permit.conn(), &(Arc::clone(&visitor) as Arc<dyn Mail>));
     let mut leaving = false;
     let outcome = poll_fn(|cx| {
         if !leaving && visitor.poll_leave(cx).is_ready() {

@@ -7,11 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use linkspan_core::CloseReason;
 use linkspan_core::pomelo::{ErrorBody, RefuseCode, Server, ServerCommand, ServerNotice, Ticket};
+use linkspan_core::{CloseReason, Limits};
 use linkspan_runtime::{App, Runtime};
 
 use crate::services::{
@@ -24,6 +24,16 @@ enum Work {
     Handshake(Bytes),
     Opened,
     Call { ticket: Option<Ticket>, route: Bytes, body: Bytes },
+}
+
+impl Work {
+    fn size(&self) -> usize {
+        match self {
+            Self::Handshake(body) => body.len(),
+            Self::Opened => 0,
+            Self::Call { route, body, .. } => route.len() + body.len(),
+        }
+    }
 }
 
 /// What is being worked on.
@@ -49,21 +59,21 @@ pub(super) struct Desk<R: Runtime> {
     runtime: R,
     table: Arc<Table>,
     session: Session,
-    patience: Duration,
+    limits: Arc<Limits>,
     waiting: VecDeque<Work>,
+    /// Payload of what waits.
+    waiting_bytes: usize,
     running: Option<Running<R>>,
     opened: bool,
 }
 
 impl<R: Runtime> Desk<R> {
-    /// So many messages may wait for the handler of an earlier one before the client is no longer read. (Messages that
-    /// are already read are taken all the same.)
-    const WAITING_MAX: usize = 256;
     /// A queue that grew beyond this is given back when it is empty.
     const KEEP: usize = 16;
 
-    pub(super) fn new(runtime: R, table: Arc<Table>, session: Session, patience: Duration) -> Self {
-        Self { runtime, table, session, patience, waiting: VecDeque::new(), running: None, opened: false }
+    pub(super) fn new(runtime: R, table: Arc<Table>, session: Session, limits: Arc<Limits>) -> Self {
+        let waiting = VecDeque::new();
+        Self { runtime, table, session, limits, waiting, waiting_bytes: 0, running: None, opened: false }
     }
 
     /// Starts one piece of work: finished at once, or running from now on. `None` if there was nothing to run.
@@ -121,7 +131,7 @@ impl<R: Runtime> Desk<R> {
                 Poll::Ready(done)
             }
             Ok(Poll::Pending) => {
-                let (runtime, patience) = (&self.runtime, self.patience);
+                let (runtime, patience) = (&self.runtime, self.limits.request_timeout);
                 let limit = running
                     .limit
                     .get_or_insert_with(|| Box::pin(runtime.sleep_until(Instant::now() + patience)));
@@ -193,6 +203,7 @@ impl<R: Runtime> App<Server> for Desk<R> {
             // What the dialect learns to say later is not for services.
             _ => return,
         };
+        self.waiting_bytes += work.size();
         self.waiting.push_back(work);
     }
 
@@ -211,6 +222,7 @@ impl<R: Runtime> App<Server> for Desk<R> {
                     }
                     return Poll::Pending;
                 };
+                self.waiting_bytes -= work.size();
                 self.start(work)
             };
             if let Some(command) = done.and_then(|done| self.command(done)) {
@@ -219,8 +231,10 @@ impl<R: Runtime> App<Server> for Desk<R> {
         }
     }
 
+    /// Requests are counted by the dialect as well, but notifications are only here.
     fn wants_read(&self) -> bool {
-        self.waiting.len() < Self::WAITING_MAX
+        self.waiting.len() < self.limits.pending_requests as usize
+            && self.waiting_bytes < self.limits.pending_bytes as usize
     }
 
     fn handle_closed(&mut self, reason: CloseReason) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_tungstenite::tungstenite::protocol::Role;
 use linkspan_core::pomelo::{Server, ServerConfig};
 use linkspan_runtime::{
-    Host, Permit, Runtime, SocketTransport, StreamTransport, Transport, Workers, accept, bind, drive, mailbox,
+    Host, Permit, Runtime, SocketTransport, StreamTransport, Transport, Workers, accept, bind, mailbox, spawn,
 };
 
 use super::desk::Desk;
@@ -143,9 +143,6 @@ fn open_session<R: Runtime, T: Transport + 'static>(
     let limits = Arc::clone(permit.host().limits());
     let (mailbox, inbox) = mailbox(limits.mailbox);
     let session = Session::new(permit.conn(), permit.peer(), mailbox);
-    let desk = Desk::new(runtime.clone(), Arc::clone(table), session, limits.request_timeout);
-    let session = drive(runtime, permit, transport, Server::new(Arc::clone(pomelo)), inbox, desk);
-    runtime.spawn(async move {
-        session.await;
-    });
+    let desk = Desk::new(runtime.clone(), Arc::clone(table), session, limits);
+    spawn(runtime, permit, transport, Server::new(Arc::clone(pomelo)), inbox, desk);
 }
