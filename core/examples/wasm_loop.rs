@@ -46,7 +46,6 @@ impl<D: Dialect> End<D> {
                 }
                 Action::Notify(said) => notice(said),
                 Action::Close(reason) => panic!("closed: {reason}"),
-                Action::Route(_) | Action::Mark(_) | Action::DropOldest => {}
                 _ => {}
             }
         }
