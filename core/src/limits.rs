@@ -16,7 +16,8 @@ pub struct Limits {
     /// How often a sign of life is sent; `None` sends none. Default 30 s.
     pub heartbeat: Option<Duration>,
     /// After how much silence of the peer the connection ends; `None` never. Only complete, valid packages end a
-    /// silence. Default 60 s.
+    /// silence. Default 75 s: an idle JavaScript client gives a sign every second interval, so two intervals would end
+    /// it in the very moment of its heartbeat.
     pub silence: Option<Duration>,
     /// How long one package or message may stay unfinished. Default 30 s.
     pub unfinished_timeout: Duration,
@@ -171,7 +172,7 @@ impl Default for Limits {
         Self {
             handshake_timeout: Duration::from_secs(10),
             heartbeat: Some(Duration::from_secs(30)),
-            silence: Some(Duration::from_secs(60)),
+            silence: Some(Duration::from_secs(75)),
             unfinished_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             close_grace: Duration::from_secs(5),

@@ -5,4 +5,5 @@ pub mod fuzz;
 pub mod fuzz_connection;
 pub mod harness;
 pub mod laws;
+pub mod pair;
 pub mod vectors;

@@ -325,7 +325,7 @@ impl Shared {
         }
         // A process that was frozen finds every peer silent. What they sent meanwhile is still in the sockets: read
         // it first, then judge.
-        if now - due > silence / 4 && !self.postponed {
+        if now - due > silence / 5 && !self.postponed {
             self.postponed = true;
             self.deadlines.arm(Timer::Silence as usize, now + silence / 8);
             actions.push(Action::Mark(Mark::CheckPostponed));

@@ -132,8 +132,8 @@ impl Server {
         // A client keeps to the whole seconds that it was told, so a shorter interval must not count against it.
         if let (Some(heartbeat), Some(silence)) = (cx.limits().heartbeat, cx.limits().silence) {
             let told = Duration::from_secs(handshake::whole_seconds(heartbeat));
-            if silence < told * 2 {
-                cx.set_liveness(Some(heartbeat), Some(told * 2));
+            if told > heartbeat && silence < told * 5 / 2 {
+                cx.set_liveness(Some(heartbeat), Some(told * 5 / 2));
             }
         }
         cx.established();

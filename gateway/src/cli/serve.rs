@@ -142,11 +142,11 @@ fn limits(args: &LimitArgs) -> Limits {
     let default = Limits::default();
     let unless_zero = |span: Duration| (!span.is_zero()).then_some(span);
     let heartbeat = args.heartbeat.map_or(default.heartbeat, unless_zero);
-    let twice = heartbeat.map(|heartbeat| heartbeat.saturating_mul(2));
+    let allowed = heartbeat.map(|heartbeat| heartbeat.saturating_mul(5) / 2);
     Limits {
         handshake_timeout: args.handshake_timeout.unwrap_or(default.handshake_timeout),
         heartbeat,
-        silence: args.silence.map_or(twice.or(default.silence), unless_zero),
+        silence: args.silence.map_or(allowed.or(default.silence), unless_zero),
         unfinished_timeout: args.unfinished_timeout.unwrap_or(default.unfinished_timeout),
         write_timeout: args.write_timeout.unwrap_or(default.write_timeout),
         close_grace: args.close_grace.unwrap_or(default.close_grace),

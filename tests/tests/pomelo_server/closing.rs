@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use linkspan_core::pomelo::{ErrorBody, ServerCommand};
+use linkspan_core::pomelo::{ErrorBody, ServerCommand, ServerNotice};
 use linkspan_core::{CloseReason, Delivery, Event, GroupId, Key, Limits, Mark, Overflow, Push, Route};
 use linkspan_tests::harness::bench::{Bench, DATA, HANDSHAKE, JS_HELLO, KICK, notify, push, response};
 use serde_json::{Value, json};
@@ -158,10 +158,7 @@ fn registrations_are_undone_once_at_the_end() {
         bench.command(ServerCommand::Bind(key.clone()));
         bench.command(ServerCommand::Join(group.clone()));
         bench.command(ServerCommand::Join(group.clone()));
-        assert_eq!(
-            bench.station.routes(),
-            [Route::Register(key.clone()), Route::Join(group.clone()), Route::Join(group.clone())]
-        );
+        assert_eq!(names(&bench.station.routes()), ["Register", "Join", "Join"]);
         bench.request(&[1], "a", b"");
         bench.command(close);
         assert_eq!(bench.station.routes(), [Route::Unregister(key.clone()), Route::Leave(group.clone())]);
@@ -171,18 +168,24 @@ fn registrations_are_undone_once_at_the_end() {
     }
 }
 
-/// A refusal may cross with a second attempt: then the hub has an entry that the connection does not want.
+fn names(routes: &[Route]) -> Vec<String> {
+    let name =
+        |text: String| text.split(|char: char| !char.is_alphabetic()).next().unwrap_or_default().to_owned();
+    routes.iter().map(|route| name(format!("{route:?}"))).collect()
+}
+
+/// The hub's answer may come when nobody wants the key any more: then its entry must not stay.
 #[test]
 fn an_admission_that_nobody_waits_for_is_given_back() {
     let key = Key::new("u1").expect("short");
     let mut bench = Bench::plain().working();
     bench.command(ServerCommand::Bind(key.clone()));
     bench.command(ServerCommand::Unbind(key.clone()));
-    bench.command(ServerCommand::Bind(key.clone()));
-    bench.station.routes();
-    bench.station.event(bench.now, Event::Delivered(Delivery::Rejected(key.clone())));
-    bench.station.notices();
+    assert_eq!(names(&bench.station.routes()), ["Register", "Unregister"]);
     bench.station.event(bench.now, Event::Delivered(Delivery::Admitted(key.clone())));
-    assert_eq!(bench.station.routes(), [Route::Unregister(key)]);
+    assert_eq!(bench.station.routes(), [Route::Unregister(key.clone())]);
     assert_eq!(bench.station.notices(), []);
+    bench.command(ServerCommand::Bind(key.clone()));
+    bench.station.event(bench.now, Event::Delivered(Delivery::Admitted(key.clone())));
+    assert_eq!(bench.station.notices(), [ServerNotice::Bound(key)]);
 }
