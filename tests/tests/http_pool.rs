@@ -1,0 +1,10 @@
+//! The connection pool: recorded scripts, rules one by one, and a model.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod http_pool {
+    mod laws;
+    mod model;
+    mod rules;
+    mod scripts;
+}
