@@ -1,5 +1,8 @@
 //! Why a connection ends, and what the peer is told about it.
 
+use alloc::borrow::Cow;
+use alloc::string::ToString;
+
 /// What the peer did wrong. Each maps to a WebSocket close code (RFC 6455 §7.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -37,6 +40,9 @@ pub enum Violation {
     /// A compressed payload inflates to more than allowed.
     #[error("inflated data too large")]
     InflatedTooLarge,
+    /// A text is not UTF-8, or not the JSON that it should be.
+    #[error("invalid message")]
+    TextInvalid,
     /// The handshake body cannot be read.
     #[error("invalid handshake")]
     Handshake,
@@ -48,7 +54,7 @@ impl Violation {
         match self {
             Self::PackageTooLarge | Self::InflatedTooLarge => 1009,
             Self::Handshake | Self::Unfinished => 1008,
-            Self::Deflate => 1007,
+            Self::Deflate | Self::TextInvalid => 1007,
             _ => 1002,
         }
     }
@@ -88,6 +94,15 @@ pub enum CloseReason {
     /// A newer session took the key.
     #[error("replaced by a newer session")]
     Replaced,
+    /// Another device of the same user took its place.
+    #[error("replaced by another device")]
+    DeviceReplaced,
+    /// Sessions of the user have replaced each other too often of late.
+    #[error("too many logins")]
+    TooManyLogins,
+    /// The user has a session already, and the policy is that it stays.
+    #[error("user already connected")]
+    AlreadyConnected,
     /// The application closed the connection.
     #[error("closed")]
     Finished,
@@ -115,6 +130,18 @@ impl CloseReason {
             Self::Overloaded => 1013,
             Self::Kicked => 4000,
             Self::Replaced => 4001,
+            Self::AlreadyConnected => 4002,
+            Self::DeviceReplaced => 4003,
+            Self::TooManyLogins => 4004,
+        }
+    }
+
+    /// What a WebSocket close frame says beside the code; a normal end needs no words.
+    pub fn close_text(self) -> Cow<'static, str> {
+        match self {
+            Self::PeerClosed | Self::Finished => Cow::Borrowed(""),
+            Self::Replaced => Cow::Borrowed("replaced"),
+            _ => Cow::Owned(self.to_string()),
         }
     }
 
@@ -127,6 +154,8 @@ impl CloseReason {
                 | Self::RefusedByServer
                 | Self::Kicked
                 | Self::Replaced
+                | Self::DeviceReplaced
+                | Self::TooManyLogins
         )
     }
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::connection::Shared;
+use crate::hub::{Badge, Device};
 use crate::{
     Action, Actions, CloseReason, Delivery, Frame, GroupId, Instant, Key, Limits, Mark, Opcode, Overflow,
     Push, Route, To, Violation,
@@ -164,6 +165,12 @@ impl<D: Dialect> Context<'_, D> {
         self.shared.heard(self.now);
     }
 
+    /// Whether nothing was heard from the peer for a whole heartbeat, so that a sign of life is to be asked for. If
+    /// something was, the next [`beat`](Dialect::beat) is put off until a heartbeat after that.
+    pub fn is_silent(&mut self) -> bool {
+        self.shared.is_silent(self.now)
+    }
+
     /// Whether a wire unit is begun and not finished; it must be within
     /// [`unfinished_timeout`](Limits::unfinished_timeout).
     pub fn unfinished(&mut self, unfinished: bool) {
@@ -172,10 +179,33 @@ impl<D: Dialect> Context<'_, D> {
 
     /// Asks the hub to register this connection under `key`; false, and counted, if it has too many keys.
     pub fn register(&mut self, key: Key) -> bool {
-        self.shared.register(key, self.actions)
+        self.register_as(key, Badge::default())
     }
 
-    /// Gives `key` up.
+    /// Asks the hub to register this connection, with what it shows, under `key`; false, and counted, if it has too
+    /// many keys.
+    pub fn register_as(&mut self, key: Key, badge: Badge) -> bool {
+        self.shared.register(key, badge, self.actions)
+    }
+
+    /// Asks the hub to hold a place for this connection under `key` until it registers; false, and counted, if it has
+    /// too many keys.
+    pub fn reserve(&mut self, key: Key, device: Device) -> bool {
+        self.shared.reserve(key, device, self.actions)
+    }
+
+    /// Asks the hub to [tell](Delivery::Presence) on what the user behind `key` is online, now and whenever that
+    /// changes; false, and counted, if this connection watches too many.
+    pub fn watch(&mut self, key: Key) -> bool {
+        self.shared.watch(key, self.actions)
+    }
+
+    /// No longer watches `key`.
+    pub fn unwatch(&mut self, key: &Key) {
+        self.shared.unwatch(key, self.actions);
+    }
+
+    /// Gives `key` up, and a place that is held under it.
     pub fn unregister(&mut self, key: &Key) {
         self.shared.unregister(key, self.actions);
     }
@@ -190,15 +220,16 @@ impl<D: Dialect> Context<'_, D> {
         self.shared.leave(group, self.actions);
     }
 
-    /// Whether the connection still wants `key`, under which the hub has taken it in. If not, the hub is told: a refusal
-    /// may have crossed with a second attempt.
+    /// Whether the connection still wants `key`, under which the hub has taken it in or holds a place for it. If not,
+    /// the hub is told: a refusal may have crossed with a second attempt.
     pub fn admitted(&mut self, key: &Key) -> bool {
         self.shared.admitted(key, self.actions)
     }
 
-    /// Forgets `key` without telling the hub, which has refused it.
+    /// Forgets `key`, which the hub has refused. The hub is told: the refusal may have crossed with a second attempt
+    /// that it has granted.
     pub fn rejected(&mut self, key: &Key) {
-        self.shared.forget(key);
+        self.shared.unregister(key, self.actions);
     }
 
     /// Sends a message to a key or a group.

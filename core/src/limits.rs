@@ -44,6 +44,24 @@ pub struct Limits {
     pub keys_per_connection: u32,
     /// How many groups one connection may be in. Default 128.
     pub groups_per_connection: u32,
+    /// How many keys one connection may watch. Default 256.
+    pub watches_per_connection: u32,
+    /// How many sessions one key may have on one platform, places that are held included. Default 10 (as OpenIM).
+    /// Sessions that do not state a platform are exempt.
+    pub sessions_per_platform: u32,
+    /// How many sessions one key may have, places that are held included. Default 100,000.
+    pub sessions_per_key: u32,
+    /// How many sessions one shard of the hub may have, places that are held included. Default 100,000.
+    pub sessions_per_shard: u32,
+    /// How many connections may watch one key. Default 10,000.
+    pub watchers_per_key: u32,
+    /// How often sessions may take one key from others within [`replacement_window`](Self::replacement_window) before
+    /// the newest is refused. Default 5; 0 is no limit.
+    pub replacements: u32,
+    /// For how long a key that was taken counts. Default 10 s.
+    pub replacement_window: Duration,
+    /// How many such events one shard of the hub remembers. Default 8,192.
+    pub replacements_remembered: u32,
     /// How many members one group may have. Default 100,000.
     pub group_members: u32,
     /// How many events may wait in a connection's mailbox. Default 1,024.
@@ -79,6 +97,7 @@ impl Limits {
             ("write_timeout", Some(self.write_timeout)),
             ("close_grace", Some(self.close_grace)),
             ("request_timeout", Some(self.request_timeout)),
+            ("replacement_window", Some(self.replacement_window)),
         ];
         for (field, span) in spans {
             if span.is_some_and(|span| span < Self::SPAN_MIN) {
@@ -91,6 +110,11 @@ impl Limits {
             ("inflate_max", u64::from(self.inflate_max)),
             ("pending_requests", u64::from(self.pending_requests)),
             ("pending_bytes", u64::from(self.pending_bytes)),
+            ("sessions_per_platform", u64::from(self.sessions_per_platform)),
+            ("sessions_per_key", u64::from(self.sessions_per_key)),
+            ("sessions_per_shard", u64::from(self.sessions_per_shard)),
+            ("watchers_per_key", u64::from(self.watchers_per_key)),
+            ("replacements_remembered", u64::from(self.replacements_remembered)),
             ("group_members", u64::from(self.group_members)),
             ("mailbox", u64::from(self.mailbox)),
             ("connections", u64::from(self.connections)),
@@ -148,11 +172,13 @@ impl Limits {
     /// + send_max + 31            … and one frame that may start while it is just below the mark
     /// + pending_bytes + chunk    requests that wait for an answer, and what was read behind the last of them …
     /// + pending_requests × 48    … and their table, which grows by doubling
-    /// + registrations × 320      keys and groups
+    /// + registrations × 320      keys, groups and watches
     /// + mailbox × 64             events on their way; their payloads are shared with whoever sent them
     /// ```
     pub fn connection_bytes_max(&self, chunk: u32) -> u64 {
-        let registrations = u64::from(self.keys_per_connection) + u64::from(self.groups_per_connection);
+        let registrations = u64::from(self.keys_per_connection)
+            + u64::from(self.groups_per_connection)
+            + u64::from(self.watches_per_connection);
         u64::from(self.receive_max)
             + 4
             + u64::from(chunk)
@@ -185,6 +211,14 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(30),
             keys_per_connection: 4,
             groups_per_connection: 128,
+            watches_per_connection: 256,
+            sessions_per_platform: 10,
+            sessions_per_key: 100_000,
+            sessions_per_shard: 100_000,
+            watchers_per_key: 10_000,
+            replacements: 5,
+            replacement_window: Duration::from_secs(10),
+            replacements_remembered: 8192,
             group_members: 100_000,
             mailbox: 1024,
             connections: 100_000,

@@ -41,18 +41,30 @@ marks! {
     NotReady => "not_ready",
     /// A message that only a server may send came from a client, and was ignored.
     MessageIgnored => "message_ignored",
+    /// A message that cannot be read was ignored, as the policy of the listener says.
+    BadMessageIgnored => "bad_message_ignored",
     /// The heartbeat check came so late that what had arrived is read before the peer is judged.
     CheckPostponed => "check_postponed",
-    /// A connection asked for more keys or groups than one connection may have.
+    /// A connection asked for more keys, groups or watches than one connection may have.
     RegistrationRefused => "registration_refused",
     /// A message was published to a key or group that nobody is registered under.
     Undeliverable => "undeliverable",
     /// A mailbox was full and the hub told its connection's policy.
     MailboxFull => "mailbox_full",
-    /// A key was refused by the admission policy.
+    /// A key was refused because another session has it.
     KeyRejected => "key_rejected",
-    /// An older session lost its key to a newer one.
+    /// A key was refused because it has as many sessions as a key may have.
+    KeyFull => "key_full",
+    /// A key was refused because it has as many sessions on one platform as it may have.
+    PlatformFull => "platform_full",
+    /// A key was refused because the shard holds as many sessions as it may.
+    HubFull => "hub_full",
+    /// A key was refused because sessions have taken it from each other too often.
+    KickStorm => "kick_storm",
+    /// A key went from older sessions to a newer one.
     KeyReplaced => "key_replaced",
+    /// A key has as many watchers as it may have.
+    WatchersFull => "watchers_full",
     /// A group refused a member because it is full.
     GroupFull => "group_full",
     /// A connection was refused at the door: the process holds as many as it may.

@@ -7,7 +7,8 @@ use core::fmt;
 use bytes::Bytes;
 use once_cell::race::OnceBox;
 
-use crate::Frame;
+use crate::hub::{PlatformSet, Refusal};
+use crate::{Frame, Key};
 
 /// What happens to a message for a peer whose send queue is full. Every drop is counted by a [`Mark`](crate::Mark).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,12 +34,21 @@ struct Parcel {
     route: Bytes,
     body: Bytes,
     overflow: Overflow,
+    origin: Origin,
     forms: [OnceBox<Frame>; Form::COUNT],
+}
+
+/// What the body of a [`Push`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A payload that every dialect puts into a message of its own.
+    Service,
+    /// A message of the chat dialect, JSON text; the payload for all others.
+    Chat,
 }
 
 /// A wire form that a [`Push`] keeps once it was encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::enum_variant_names, reason = "one group of forms per dialect; pomelo is the first")]
 pub(crate) enum Form {
     /// Pomelo, route as text.
     PomeloPlain,
@@ -46,17 +56,33 @@ pub(crate) enum Form {
     PomeloCoded,
     /// Pomelo, route as text, body deflated.
     PomeloDeflated,
+    /// Chat, a message that no user has sent.
+    ChatEvent,
 }
 
 impl Form {
-    const COUNT: usize = 3;
+    const COUNT: usize = 4;
 }
 
 impl Push {
     /// A message under `route` (an event name) with an opaque `body`.
     pub fn new(route: impl Into<Bytes>, body: impl Into<Bytes>, overflow: Overflow) -> Self {
+        Self::with_origin(route.into(), body.into(), overflow, Origin::Service)
+    }
+
+    /// A message whose body is a message of the chat dialect: valid text, and sent to chat clients as it is.
+    pub(crate) fn chat(route: Bytes, body: Bytes, overflow: Overflow) -> Self {
+        Self::with_origin(route, body, overflow, Origin::Chat)
+    }
+
+    fn with_origin(route: Bytes, body: Bytes, overflow: Overflow, origin: Origin) -> Self {
         let forms = core::array::from_fn(|_| OnceBox::new());
-        Self(Arc::new(Parcel { route: route.into(), body: body.into(), overflow, forms }))
+        Self(Arc::new(Parcel { route, body, overflow, origin, forms }))
+    }
+
+    /// Whether the body is a message of the chat dialect.
+    pub(crate) fn is_chat(&self) -> bool {
+        self.0.origin == Origin::Chat
     }
 
     /// The event name.
@@ -96,7 +122,9 @@ impl fmt::Debug for Push {
 
 impl PartialEq for Push {
     fn eq(&self, other: &Self) -> bool {
-        self.route() == other.route() && self.body() == other.body() && self.overflow() == other.overflow()
+        let [own, other] = [&*self.0, &*other.0];
+        (&own.route, &own.body, own.overflow, own.origin)
+            == (&other.route, &other.body, other.overflow, other.origin)
     }
 }
 
@@ -109,7 +137,23 @@ pub enum Delivery {
     /// A message for the peer.
     Push(Push),
     /// The hub took the connection in under the key it asked for.
-    Admitted(crate::Key),
-    /// The hub's admission policy refused the key: it belongs to another session.
-    Rejected(crate::Key),
+    Admitted(Key),
+    /// The hub holds a place for the connection under the key it asked for.
+    Reserved(Key),
+    /// The hub refused the key; a place that was held is free again.
+    Rejected {
+        /// The key.
+        key: Key,
+        /// Why.
+        why: Refusal,
+    },
+    /// On what a user that the connection watches is online now.
+    Presence {
+        /// The user's key.
+        key: Key,
+        /// The platforms; offline if there is none.
+        platforms: PlatformSet,
+    },
+    /// The user cannot be watched: too many do.
+    WatchRefused(Key),
 }

@@ -1,5 +1,6 @@
 //! What a connection or a service asks of the hub.
 
+use crate::hub::{Badge, Device, PlatformSet};
 use crate::{CloseReason, GroupId, Key, Push};
 
 /// Whom a message is for.
@@ -8,6 +9,13 @@ use crate::{CloseReason, GroupId, Key, Push};
 pub enum To {
     /// Every session of a key.
     Key(Key),
+    /// The sessions of a key that run on certain platforms.
+    Devices {
+        /// The key.
+        key: Key,
+        /// The platforms.
+        platforms: PlatformSet,
+    },
     /// Every member of a group.
     Group(GroupId),
 }
@@ -16,10 +24,28 @@ pub enum To {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Route {
-    /// The connection wants to be found under a key; the admission policy decides.
-    Register(Key),
-    /// The connection gives a key up; nothing happens if it does not own it (any more).
+    /// The connection will want to be found under a key, and is not yet known to be who it says. A place is held for it
+    /// that counts for every limit; nobody is displaced, and nothing that is for the key reaches it.
+    Reserve {
+        /// The key.
+        key: Key,
+        /// What it runs on.
+        device: Device,
+    },
+    /// The connection wants to be found under a key; the admission policy decides. A place that is held for it is used
+    /// up by this, whatever the outcome. If it has the key already it keeps it, as it is.
+    Register {
+        /// The key.
+        key: Key,
+        /// What it shows.
+        badge: Badge,
+    },
+    /// The connection gives a key up, and a place that is held for it; nothing happens if it has neither (any more).
     Unregister(Key),
+    /// The connection wants to know on what the user behind a key is online: now, and whenever it changes.
+    Watch(Key),
+    /// The connection no longer wants to know.
+    Unwatch(Key),
     /// The connection joins a group; joining twice is joining once.
     Join(GroupId),
     /// The connection leaves a group.
@@ -31,7 +57,7 @@ pub enum Route {
         /// The message.
         push: Push,
     },
-    /// Ends every session of a key or every member of a group.
+    /// Ends every session of a key, or those on some platforms, or every member of a group.
     Close {
         /// Whose connections.
         to: To,
@@ -44,10 +70,14 @@ impl Route {
     /// The name that decides which shard this belongs to.
     fn name(&self) -> &[u8] {
         match self {
-            Self::Register(key) | Self::Unregister(key) => key.as_bytes(),
+            Self::Reserve { key, .. }
+            | Self::Register { key, .. }
+            | Self::Unregister(key)
+            | Self::Watch(key)
+            | Self::Unwatch(key) => key.as_bytes(),
             Self::Join(group) | Self::Leave(group) => group.as_bytes(),
             Self::Publish { to, .. } | Self::Close { to, .. } => match to {
-                To::Key(key) => key.as_bytes(),
+                To::Key(key) | To::Devices { key, .. } => key.as_bytes(),
                 To::Group(group) => group.as_bytes(),
             },
         }

@@ -168,7 +168,8 @@ fn publishes(members: u64) -> usize {
     let now = Instant::ORIGIN;
     for number in 0..members {
         let from = Some(hub::Address { conn: ConnId(number), mailbox: number });
-        for route in [Route::Register(key(number)), Route::Join(group.clone())] {
+        let register = Route::Register { key: key(number), badge: hub::Badge::default() };
+        for route in [register, Route::Join(group.clone())] {
             hub.handle_event(now, hub::Event::Routed { from: from.clone(), route }, &mut actions);
         }
     }

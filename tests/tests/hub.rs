@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use linkspan_core::hub::{Action, Address, Admission, Config, Event, Hub, Recipients};
+use linkspan_core::hub::{Action, Address, Admission, Badge, Config, Event, Hub, Recipients, Refusal};
 use linkspan_core::{
     Actions, CloseReason, ConnId, Delivery, GroupId, Instant, Key, Limits, Machine, Mark, Overflow, Push,
     Route, To,
@@ -34,7 +34,8 @@ fn push(text: &'static str) -> Push {
 }
 
 fn hub(admission: Admission, group_members: u32) -> Hub<Mailbox> {
-    let limits = Arc::new(Limits { group_members, ..Limits::default() });
+    // Everything happens in one instant; storms have tests of their own.
+    let limits = Arc::new(Limits { group_members, replacements: 0, ..Limits::default() });
     Hub::new(Config { seed: 7, admission, limits })
 }
 
@@ -54,6 +55,14 @@ fn deliver(conn: u64, delivery: Delivery) -> Action<Mailbox> {
 
 fn close(conn: u64, reason: CloseReason) -> Action<Mailbox> {
     Action::Close { to: Recipients::One(address(conn)), reason }
+}
+
+fn register(key: Key) -> Route {
+    Route::Register { key, badge: Badge::default() }
+}
+
+fn rejected(conn: u64, key: &Key, mark: Mark, why: Refusal) -> Vec<Action<Mailbox>> {
+    vec![Action::Mark(mark), deliver(conn, Delivery::Rejected { key: key.clone(), why })]
 }
 
 fn publish(to: To) -> Route {
@@ -92,7 +101,10 @@ impl Model {
         let mut actions = Vec::new();
         if present.len() >= room {
             if admission == Admission::RejectNew || room == 0 {
-                return vec![Action::Mark(Mark::KeyRejected), deliver(conn, Delivery::Rejected(key.clone()))];
+                return match room {
+                    0 => rejected(conn, key, Mark::KeyFull, Refusal::Full),
+                    _ => rejected(conn, key, Mark::KeyRejected, Refusal::Taken),
+                };
             }
             let oldest = present.remove(0);
             actions.extend([Action::Mark(Mark::KeyReplaced), close(oldest, CloseReason::Replaced)]);
@@ -124,7 +136,7 @@ impl Model {
             _ => return vec![Action::Mark(Mark::MailboxFull)],
         };
         match (route, from) {
-            (Route::Register(key), Some(conn)) => return self.register(conn, key),
+            (Route::Register { key, .. }, Some(conn)) => return self.register(conn, key),
             (Route::Unregister(key), Some(conn)) => self.of(&To::Key(key.clone())).retain(|one| *one != conn),
             (Route::Join(group), Some(conn)) => return self.join(conn, group),
             (Route::Leave(group), Some(conn)) => {
@@ -192,7 +204,7 @@ fn any_overflow() -> impl Strategy<Value = Overflow> {
 
 fn any_route() -> impl Strategy<Value = Route> {
     prop_oneof![
-        6 => (0..NAMES).prop_map(|name| Route::Register(key(name))),
+        6 => (0..NAMES).prop_map(|name| register(key(name))),
         3 => (0..NAMES).prop_map(|name| Route::Unregister(key(name))),
         6 => (0..NAMES).prop_map(|name| Route::Join(group(name))),
         3 => (0..NAMES).prop_map(|name| Route::Leave(group(name))),
@@ -227,7 +239,9 @@ fn compare(admission: Admission, group_members: u32, events: Vec<Event<Mailbox>>
         assert_eq!(perform(&mut hub, event.clone()), expected, "{event:?}");
         let members = (0..NAMES).map(|name| hub.members(&group(name))).sum();
         assert_eq!([hub.sessions(), hub.keys(), hub.groups(), members], model.counts());
-        assert!(hub.footprint() <= Hub::<Mailbox>::footprint_max(hub.sessions() + members));
+        assert!(
+            hub.footprint() <= Hub::<Mailbox>::footprint_max(hub.sessions() + members, &Limits::default())
+        );
     }
     assert_eq!([hub.sessions(), hub.keys(), hub.groups()], [0; 3], "everyone has left");
     assert_eq!(hub.footprint(), start, "what was registered was given back");
@@ -276,9 +290,9 @@ proptest! {
 fn the_end_of_an_old_connection_leaves_the_newer_one_alone() {
     for admission in [Admission::Many, Admission::NewestWins, Admission::AtMost(1)] {
         let mut hub = hub(admission, 10);
-        route(&mut hub, 1, Route::Register(key(0)));
+        route(&mut hub, 1, register(key(0)));
         // In the same instant the client is back, and only then the end of its first connection is noticed.
-        route(&mut hub, 2, Route::Register(key(0)));
+        route(&mut hub, 2, register(key(0)));
         route(&mut hub, 1, Route::Unregister(key(0)));
         let expected = [deliver(2, Delivery::Push(push("hello")))];
         assert_eq!(route(&mut hub, 9, publish(To::Key(key(0)))), expected, "{admission:?}");
@@ -291,8 +305,8 @@ fn the_end_of_an_old_connection_leaves_the_newer_one_alone() {
 #[test]
 fn a_replaced_session_hears_nothing_more() {
     let mut hub = hub(Admission::NewestWins, 10);
-    route(&mut hub, 1, Route::Register(key(0)));
-    let actions = route(&mut hub, 2, Route::Register(key(0)));
+    route(&mut hub, 1, register(key(0)));
+    let actions = route(&mut hub, 2, register(key(0)));
     let expected = [
         Action::Mark(Mark::KeyReplaced),
         close(1, CloseReason::Replaced),
@@ -305,13 +319,13 @@ fn a_replaced_session_hears_nothing_more() {
 #[test]
 fn a_key_that_is_taken_is_rejected() {
     let mut hub = hub(Admission::RejectNew, 10);
-    route(&mut hub, 1, Route::Register(key(0)));
-    let expected = [Action::Mark(Mark::KeyRejected), deliver(2, Delivery::Rejected(key(0)))];
-    assert_eq!(route(&mut hub, 2, Route::Register(key(0))), expected);
+    route(&mut hub, 1, register(key(0)));
+    let expected = rejected(2, &key(0), Mark::KeyRejected, Refusal::Taken);
+    assert_eq!(route(&mut hub, 2, register(key(0))), expected);
     // The one that has it may ask again; and once it has gone the key is free.
-    assert_eq!(route(&mut hub, 1, Route::Register(key(0))), [deliver(1, Delivery::Admitted(key(0)))]);
+    assert_eq!(route(&mut hub, 1, register(key(0))), [deliver(1, Delivery::Admitted(key(0)))]);
     route(&mut hub, 1, Route::Unregister(key(0)));
-    assert_eq!(route(&mut hub, 2, Route::Register(key(0))), [deliver(2, Delivery::Admitted(key(0)))]);
+    assert_eq!(route(&mut hub, 2, register(key(0))), [deliver(2, Delivery::Admitted(key(0)))]);
 }
 
 #[test]
@@ -366,7 +380,7 @@ fn a_hundred_thousand_sessions_leave_nothing_behind() {
     let mut hub = hub(Admission::Many, 100_000);
     let name = |conn: u64| Key::new(conn.to_be_bytes()).unwrap();
     for conn in 0..100_000 {
-        route(&mut hub, conn, Route::Register(name(conn)));
+        route(&mut hub, conn, register(name(conn)));
     }
     assert_eq!((hub.sessions(), hub.keys()), (100_000, 100_000));
     let full = hub.footprint();

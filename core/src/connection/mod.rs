@@ -151,6 +151,16 @@ impl<D: Dialect> Connection<D> {
         }
     }
 
+    fn deliver(&mut self, now: Instant, delivery: Delivery, actions: &mut Actions<Action<D::Notice>>) {
+        match &delivery {
+            // What was on its way while the connection stopped watching.
+            Delivery::Presence { key, .. } if !self.shared.watches(key, actions) => return,
+            Delivery::WatchRefused(key) => self.shared.unwatch(key, actions),
+            _ => {}
+        }
+        self.with_context(now, actions, |dialect, cx| dialect.deliver(delivery, cx));
+    }
+
     fn closed(&mut self, reason: CloseReason, actions: &mut Actions<Action<D::Notice>>) {
         let cut_short =
             reason == CloseReason::PeerClosed && self.shared.is_open() && !self.dialect.at_boundary();
@@ -192,9 +202,7 @@ impl<D: Dialect> Machine for Connection<D> {
             Event::Command(command) => {
                 self.with_context(now, actions, |dialect, cx| dialect.command(command, cx));
             }
-            Event::Delivered(delivery) if self.shared.is_open() => {
-                self.with_context(now, actions, |dialect, cx| dialect.deliver(delivery, cx));
-            }
+            Event::Delivered(delivery) if self.shared.is_open() => self.deliver(now, delivery, actions),
             Event::Delivered(Delivery::Push(_)) => actions.push(Action::Mark(Mark::NotReady)),
             Event::Delivered(_) => {}
             Event::Dropped(dropped) => self.shared.dropped(dropped),

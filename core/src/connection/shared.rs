@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::{Action, Flushed};
 use crate::deadlines::Deadlines;
+use crate::hub::{Badge, Device};
 use crate::{Actions, Class, CloseReason, Frame, GroupId, Instant, Key, Limits, Mark, Route, Violation};
 
 /// The deadlines that the shell keeps.
@@ -39,6 +40,7 @@ enum State {
 enum Registration {
     Key(Key),
     Group(GroupId),
+    Watch(Key),
 }
 
 impl Registration {
@@ -46,6 +48,7 @@ impl Registration {
         match self {
             Self::Key(key) => Route::Unregister(key),
             Self::Group(group) => Route::Leave(group),
+            Self::Watch(key) => Route::Unwatch(key),
         }
     }
 }
@@ -268,6 +271,16 @@ impl Shared {
         }
     }
 
+    /// Whether a heartbeat went by since the peer was heard; if not, the next one is counted from then.
+    pub(crate) fn is_silent(&mut self, now: Instant) -> bool {
+        let Some(heartbeat) = self.limits.heartbeat else { return false };
+        let due = self.heard_at + heartbeat;
+        if due > now && self.established && self.is_open() {
+            self.deadlines.arm(Timer::Beat as usize, due);
+        }
+        due <= now
+    }
+
     pub(crate) fn unfinished(&mut self, now: Instant, unfinished: bool) {
         if !unfinished {
             self.deadlines.disarm(Timer::Unfinished as usize);
@@ -336,9 +349,19 @@ impl Shared {
 
     // Registrations.
 
-    pub(crate) fn register<N>(&mut self, key: Key, actions: &mut Actions<Action<N>>) -> bool {
+    pub(crate) fn register<N>(&mut self, key: Key, badge: Badge, actions: &mut Actions<Action<N>>) -> bool {
         let limit = self.limits.keys_per_connection;
-        self.add(Registration::Key(key.clone()), limit, Route::Register(key), actions)
+        self.add(Registration::Key(key.clone()), limit, Route::Register { key, badge }, actions)
+    }
+
+    pub(crate) fn reserve<N>(&mut self, key: Key, device: Device, actions: &mut Actions<Action<N>>) -> bool {
+        let limit = self.limits.keys_per_connection;
+        self.add(Registration::Key(key.clone()), limit, Route::Reserve { key, device }, actions)
+    }
+
+    pub(crate) fn watch<N>(&mut self, key: Key, actions: &mut Actions<Action<N>>) -> bool {
+        let limit = self.limits.watches_per_connection;
+        self.add(Registration::Watch(key.clone()), limit, Route::Watch(key), actions)
     }
 
     pub(crate) fn join<N>(&mut self, group: GroupId, actions: &mut Actions<Action<N>>) -> bool {
@@ -383,16 +406,26 @@ impl Shared {
         }
     }
 
-    pub(crate) fn admitted<N>(&mut self, key: &Key, actions: &mut Actions<Action<N>>) -> bool {
-        let wanted = self.registrations.iter().any(|one| matches!(one, Registration::Key(own) if own == key));
-        if !wanted && self.state != State::Ended {
-            actions.push(Action::Route(Route::Unregister(key.clone())));
-        }
-        wanted
+    pub(crate) fn unwatch<N>(&mut self, key: &Key, actions: &mut Actions<Action<N>>) {
+        self.remove(&Registration::Watch(key.clone()), actions);
     }
 
-    pub(crate) fn forget(&mut self, key: &Key) {
-        self.registrations.retain(|one| !matches!(one, Registration::Key(own) if own == key));
+    pub(crate) fn admitted<N>(&mut self, key: &Key, actions: &mut Actions<Action<N>>) -> bool {
+        self.is_wanted(&Registration::Key(key.clone()), actions)
+    }
+
+    pub(super) fn watches<N>(&mut self, key: &Key, actions: &mut Actions<Action<N>>) -> bool {
+        self.is_wanted(&Registration::Watch(key.clone()), actions)
+    }
+
+    /// Whether what the hub has granted is still wanted; if not, it is given back. Between the wish and its grant the
+    /// connection may have given up, wished again, and been refused once.
+    fn is_wanted<N>(&self, granted: &Registration, actions: &mut Actions<Action<N>>) -> bool {
+        let wanted = self.registrations.contains(granted);
+        if !wanted && self.state != State::Ended {
+            actions.push(Action::Route(granted.clone().undo()));
+        }
+        wanted
     }
 
     fn undo_registrations<N>(&mut self, actions: &mut Actions<Action<N>>) {

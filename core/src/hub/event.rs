@@ -1,6 +1,7 @@
 //! What goes into the hub and what comes out.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::slice;
 
 use crate::{CloseReason, ConnId, Delivery, Mark, Overflow, Route};
@@ -71,6 +72,15 @@ pub enum Recipients<M> {
 }
 
 impl<M> Recipients<M> {
+    /// These, if there is any.
+    pub(super) fn from_vec(mut addresses: Vec<Address<M>>) -> Option<Self> {
+        match addresses.len() {
+            0 => None,
+            1 => addresses.pop().map(Self::One),
+            _ => Some(Self::Many(addresses.into())),
+        }
+    }
+
     /// Every recipient, in the order in which they came.
     pub fn as_slice(&self) -> &[Address<M>] {
         match self {

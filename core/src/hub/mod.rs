@@ -1,11 +1,11 @@
-//! One shard of registry and routing: sessions by key, groups, publish.
+//! One shard of registry and routing: sessions by key, their devices and presence, groups, publish.
 //!
 //! The shard that owns a name is a pure function of name and seed ([`Route::shard`]), and no operation needs two
 //! shards, so shards never talk to each other. A driver keeps each behind its own lock, hands it one event, lets go of
 //! the lock, and then performs the actions.
 //!
 //! ```
-//! use linkspan_core::hub::{Action, Address, Config, Event, Hub, Recipients};
+//! use linkspan_core::hub::{Action, Address, Badge, Config, Event, Hub, Recipients};
 //! use linkspan_core::{Actions, ConnId, Delivery, Instant, Key, Machine, Route};
 //!
 //! let mut hub = Hub::new(Config::default());
@@ -13,23 +13,29 @@
 //! let alice = Address { conn: ConnId(1), mailbox: "mailbox of connection 1" };
 //! let key = Key::new("alice").expect("not empty");
 //!
-//! let route = Route::Register(key.clone());
+//! let route = Route::Register { key: key.clone(), badge: Badge::default() };
 //! hub.handle_event(Instant::ORIGIN, Event::Routed { from: Some(alice.clone()), route }, &mut actions);
 //! let admitted = Action::Deliver { to: Recipients::One(alice), delivery: Delivery::Admitted(key) };
 //! assert_eq!(actions.as_slice(), [admitted]);
 //! ```
 
 mod admission;
+mod device;
 mod event;
+mod presence;
 mod roster;
+mod session;
+mod storm;
 mod table;
 
 use alloc::sync::Arc;
 use core::fmt;
 
-pub use self::admission::Admission;
-use self::admission::Verdict;
+pub use self::admission::{Admission, Refusal};
+pub use self::device::{Badge, Device, DeviceClass, DevicePolicy, Platform, PlatformSet};
 pub use self::event::{Action, Address, Event, Recipients};
+use self::session::Session;
+use self::storm::Storms;
 use self::table::{Table, member_bytes_max};
 use crate::{
     Actions, CloseReason, Delivery, GroupId, Instant, Key, Limits, Machine, Mark, Overflow, Push, Route, To,
@@ -40,20 +46,26 @@ use crate::{
 pub struct Config {
     /// Keys the hash tables, whose names are chosen by peers: take it from the system's randomness at start-up.
     pub seed: u64,
-    /// Which session may have a key.
+    /// Which session may have a key, where its [`Badge`] does not say it.
     pub admission: Admission,
-    /// The bounds; [`group_members`](Limits::group_members) is kept here.
+    /// The bounds; those of sessions, groups, watchers and replacements are kept here.
     pub limits: Arc<Limits>,
 }
 
-/// One shard: who is registered under which key and who is in which group.
+/// One shard: who is registered under which key, who watches it, and who is in which group.
 ///
 /// `M` is whatever the driver posts mail to.
-pub struct Hub<M> {
+pub struct Hub<M: Clone> {
     admission: Admission,
     limits: Arc<Limits>,
-    sessions: Table<Key, M>,
-    groups: Table<GroupId, M>,
+    /// The latest time seen; time never goes backwards.
+    now: Instant,
+    sessions: Table<Key, Session<M>>,
+    /// Places held for sessions that are still being checked: they count for the limits and for nothing else.
+    reserved: Table<Key, Session<M>>,
+    watchers: Table<Key, Address<M>>,
+    groups: Table<GroupId, Address<M>>,
+    storms: Storms,
 }
 
 impl<M: Clone> Hub<M> {
@@ -61,9 +73,16 @@ impl<M: Clone> Hub<M> {
     pub fn new(config: Config) -> Self {
         let Config { seed, admission, limits } = config;
         // The tables differ in their seed from each other and from the choice of the shard.
-        let sessions = Table::new(seed ^ 0x7365_7373_696f_6e73);
-        let groups = Table::new(seed ^ 0x6772_6f75_7073);
-        Self { admission, limits, sessions, groups }
+        Self {
+            admission,
+            limits,
+            now: Instant::ORIGIN,
+            sessions: Table::new(seed ^ 0x7365_7373_696f_6e73),
+            reserved: Table::new(seed ^ 0x7265_7365_7276_6564),
+            watchers: Table::new(seed ^ 0x7761_7463_6865_7273),
+            groups: Table::new(seed ^ 0x6772_6f75_7073),
+            storms: Storms::new(seed ^ 0x7374_6f72_6d73),
+        }
     }
 
     /// How many sessions are registered, under all keys together.
@@ -81,6 +100,21 @@ impl<M: Clone> Hub<M> {
         self.sessions.members_of(key)
     }
 
+    /// How many places are held for sessions that are still being checked.
+    pub fn reserved(&self) -> usize {
+        self.reserved.members()
+    }
+
+    /// On what the user behind `key` is online.
+    pub fn platforms_of(&self, key: &Key) -> PlatformSet {
+        self.sessions.platforms(key)
+    }
+
+    /// How many watches there are, of all keys together.
+    pub fn watchers(&self) -> usize {
+        self.watchers.members()
+    }
+
     /// How many groups have a member.
     pub fn groups(&self) -> usize {
         self.groups.len()
@@ -93,42 +127,27 @@ impl<M: Clone> Hub<M> {
 
     /// Bytes on the heap that this shard owns; at most [`footprint_max`](Self::footprint_max).
     pub fn footprint(&self) -> usize {
-        self.sessions.footprint() + self.groups.footprint()
+        let tables = self.sessions.footprint() + self.reserved.footprint();
+        tables + self.watchers.footprint() + self.groups.footprint() + self.storms.footprint()
     }
 
-    /// The most that so many registrations and memberships can make a shard own, in bytes, names of the greatest
-    /// length included. A process has at most [`connections`](Limits::connections) times
-    /// ([`keys_per_connection`](Limits::keys_per_connection) plus
+    /// The most that so many registrations – sessions, reservations, watches and memberships – can make a shard own,
+    /// in bytes, names of the greatest length included. A process has at most
+    /// [`connections`](Limits::connections) times ([`keys_per_connection`](Limits::keys_per_connection) plus
+    /// [`watches_per_connection`](Limits::watches_per_connection) plus
     /// [`groups_per_connection`](Limits::groups_per_connection)) of them, over all shards.
-    pub const fn footprint_max(registrations: usize) -> usize {
-        // Both tables start with room for a few.
-        (registrations + 8).saturating_mul(member_bytes_max::<Key, M>())
+    pub const fn footprint_max(registrations: usize, limits: &Limits) -> usize {
+        // All tables start with room for a few.
+        (registrations + 16)
+            .saturating_mul(member_bytes_max::<Key, Session<M>>())
+            .saturating_add(Storms::footprint_max(limits.replacements_remembered as usize))
     }
 
-    fn register(&mut self, from: Address<M>, key: Key, actions: &mut Actions<Action<M>>) {
-        if self.sessions.contains(&key, from.conn) {
-            return admitted(from, key, actions);
-        }
-        match self.admission.decide(self.sessions.members_of(&key)) {
-            Verdict::Admit => {}
-            Verdict::ReplaceOldest => self.replace_oldest(&key, actions),
-            Verdict::Reject => {
-                actions.push(Action::Mark(Mark::KeyRejected));
-                let to = Recipients::One(from);
-                return actions.push(Action::Deliver { to, delivery: Delivery::Rejected(key) });
-            }
-        }
-        self.sessions.push(key.clone(), from.clone());
-        admitted(from, key, actions);
-    }
-
-    /// Takes the key from the session that has it longest, which from now on gets nothing that is for the key.
-    fn replace_oldest(&mut self, key: &Key, actions: &mut Actions<Action<M>>) {
-        let oldest = self.sessions.oldest(key);
-        if let Some(loser) = oldest.and_then(|conn| self.sessions.remove(key.clone(), conn)) {
-            actions.push(Action::Mark(Mark::KeyReplaced));
-            actions.push(Action::Close { to: Recipients::One(loser), reason: CloseReason::Replaced });
-        }
+    /// Forgets every replacement that no longer counts. Registrations do this bit by bit; a driver may call it now and
+    /// then so that memory comes back when nobody comes.
+    pub fn sweep(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.storms.sweep(self.now, self.limits.replacement_window, usize::MAX);
     }
 
     fn join(&mut self, from: Address<M>, group: GroupId, actions: &mut Actions<Action<M>>) {
@@ -144,6 +163,7 @@ impl<M: Clone> Hub<M> {
     fn publish(&mut self, to: &To, push: Push, actions: &mut Actions<Action<M>>) {
         let recipients = match to {
             To::Key(key) => self.sessions.recipients(key),
+            To::Devices { key, platforms } => self.sessions.recipients_on(key, *platforms),
             To::Group(group) => self.groups.recipients(group),
         };
         actions.push(match recipients {
@@ -154,42 +174,52 @@ impl<M: Clone> Hub<M> {
 
     /// Ends everyone under a name. They lose the name at once: nothing that is for it reaches them while they close,
     /// and a new session may have it.
-    fn close(&mut self, to: &To, reason: CloseReason, actions: &mut Actions<Action<M>>) {
-        let recipients = match to {
-            To::Key(key) => self.sessions.take(key),
-            To::Group(group) => self.groups.take(group),
+    fn close(&mut self, to: To, reason: CloseReason, actions: &mut Actions<Action<M>>) {
+        let (key, platforms) = match to {
+            To::Key(key) => (key, PlatformSet::ALL),
+            To::Devices { key, platforms } => (key, platforms),
+            To::Group(group) => {
+                let members = self.groups.take(&group);
+                return members.into_iter().for_each(|to| actions.push(Action::Close { to, reason }));
+            }
         };
-        if let Some(to) = recipients {
+        let before = self.sessions.platforms(&key);
+        if let Some(to) = self.take(&key, platforms) {
             actions.push(Action::Close { to, reason });
+            self.announce(key, before, actions);
         }
     }
 
     fn routed(&mut self, from: Option<Address<M>>, route: Route, actions: &mut Actions<Action<M>>) {
         match (route, from) {
-            (Route::Register(key), Some(from)) => self.register(from, key, actions),
-            (Route::Unregister(key), Some(from)) => {
-                self.sessions.remove(key, from.conn);
-            }
-            (Route::Join(group), Some(from)) => self.join(from, group, actions),
-            (Route::Leave(group), Some(from)) => {
-                self.groups.remove(group, from.conn);
-            }
-            (Route::Register(_) | Route::Unregister(_) | Route::Join(_) | Route::Leave(_), None) => {}
             (Route::Publish { to, push }, _) => self.publish(&to, push, actions),
-            (Route::Close { to, reason }, _) => self.close(&to, reason, actions),
+            (Route::Close { to, reason }, _) => self.close(to, reason, actions),
+            // Everything else is about the connection that asks.
+            (route, Some(from)) => self.asked(from, route, actions),
+            (_, None) => {}
         }
     }
-}
 
-fn admitted<M>(to: Address<M>, key: Key, actions: &mut Actions<Action<M>>) {
-    actions.push(Action::Deliver { to: Recipients::One(to), delivery: Delivery::Admitted(key) });
+    fn asked(&mut self, from: Address<M>, route: Route, actions: &mut Actions<Action<M>>) {
+        match route {
+            Route::Reserve { key, device } => self.reserve(from, key, device, actions),
+            Route::Register { key, badge } => self.register(from, key, badge, actions),
+            Route::Unregister(key) => self.unregister(key, from.conn, actions),
+            Route::Watch(key) => self.watch(from, key, actions),
+            Route::Unwatch(key) => _ = self.watchers.remove(key, from.conn),
+            Route::Join(group) => self.join(from, group, actions),
+            Route::Leave(group) => _ = self.groups.remove(group, from.conn),
+            Route::Publish { .. } | Route::Close { .. } => {}
+        }
+    }
 }
 
 impl<M: Clone> Machine for Hub<M> {
     type Event = Event<M>;
     type Action = Action<M>;
 
-    fn handle_event(&mut self, _now: Instant, event: Event<M>, actions: &mut Actions<Action<M>>) {
+    fn handle_event(&mut self, now: Instant, event: Event<M>, actions: &mut Actions<Action<M>>) {
+        self.now = self.now.max(now);
         match event {
             Event::Routed { from, route } => self.routed(from, route, actions),
             Event::Refused { to, overflow } => {
@@ -215,6 +245,8 @@ impl<M: Clone> fmt::Debug for Hub<M> {
             .field("admission", &self.admission)
             .field("keys", &self.keys())
             .field("sessions", &self.sessions())
+            .field("reserved", &self.reserved())
+            .field("watchers", &self.watchers())
             .field("groups", &self.groups())
             .finish_non_exhaustive()
     }

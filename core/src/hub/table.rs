@@ -1,21 +1,22 @@
 //! Who is found under which name.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::borrow::Borrow;
 use core::hash::Hash;
 use core::mem;
 
 use hashbrown::hash_map::Entry as Slot;
 
-use super::roster::{ARC_HEAD, Roster};
-use super::{Address, Recipients};
+use super::roster::{ARC_HEAD, Member, Roster};
+use super::{Address, Platform, PlatformSet, Recipients};
 use crate::ConnId;
 use crate::hash::{Map, Seeded, give_back};
 
 /// Connections by name; a name that has none is not there.
-pub(super) struct Table<K, M> {
+pub(super) struct Table<K, T: Member> {
     seed: u64,
-    map: Map<K, Entry<M>>,
+    map: Map<K, Entry<T>>,
     /// Connections under all names together.
     members: usize,
     /// Bytes on the heap behind the entries and names of `map`.
@@ -23,13 +24,13 @@ pub(super) struct Table<K, M> {
 }
 
 /// The connections of one name; never none.
-enum Entry<M> {
+enum Entry<T: Member> {
     /// The usual case lives in the table itself: half the cost of a publish, and no memory of its own.
-    One(Address<M>),
-    Several(Box<Roster<M>>),
+    One(T),
+    Several(Box<Roster<T>>),
 }
 
-impl<M: Clone> Entry<M> {
+impl<T: Member> Entry<T> {
     fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
@@ -39,28 +40,50 @@ impl<M: Clone> Entry<M> {
 
     fn contains(&self, conn: ConnId) -> bool {
         match self {
-            Self::One(only) => only.conn == conn,
+            Self::One(only) => only.conn() == conn,
             Self::Several(roster) => roster.contains(conn),
         }
     }
 
-    fn push(&mut self, member: Address<M>, seed: u64) {
+    fn push(&mut self, member: T, seed: u64) {
         match self {
             Self::One(only) => *self = Self::Several(Box::new(Roster::new([only.clone(), member]))),
             Self::Several(roster) => roster.push(member, seed),
         }
     }
 
-    fn oldest(&self) -> Option<&Address<M>> {
+    fn oldest(&self) -> Option<&T> {
         match self {
             Self::One(only) => Some(only),
             Self::Several(roster) => roster.oldest(),
         }
     }
 
-    fn recipients(&mut self) -> Recipients<M> {
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        let (only, several) = match self {
+            Self::One(only) => (Some(only), None),
+            Self::Several(roster) => (None, Some(roster.iter())),
+        };
+        only.into_iter().chain(several.into_iter().flatten())
+    }
+
+    fn count_on(&self, platform: Platform) -> usize {
         match self {
-            Self::One(only) => Recipients::One(only.clone()),
+            Self::One(only) => usize::from(only.platform() == Some(platform)),
+            Self::Several(roster) => roster.count_on(platform),
+        }
+    }
+
+    fn platforms(&self) -> PlatformSet {
+        match self {
+            Self::One(only) => only.platform().into_iter().collect(),
+            Self::Several(roster) => roster.platforms(),
+        }
+    }
+
+    fn recipients(&mut self) -> Recipients<T::Mailbox> {
+        match self {
+            Self::One(only) => Recipients::One(only.address().clone()),
             Self::Several(roster) => Recipients::Many(roster.snapshot()),
         }
     }
@@ -73,7 +96,7 @@ impl<M: Clone> Entry<M> {
     }
 }
 
-impl<K: Borrow<[u8]> + Eq + Hash, M: Clone> Table<K, M> {
+impl<K: Borrow<[u8]> + Eq + Hash, T: Member> Table<K, T> {
     pub(super) fn new(seed: u64) -> Self {
         Self { seed, map: Map::with_hasher(Seeded::new(seed)), members: 0, heap: 0 }
     }
@@ -99,7 +122,7 @@ impl<K: Borrow<[u8]> + Eq + Hash, M: Clone> Table<K, M> {
     }
 
     /// Puts one who is not there yet under `name`.
-    pub(super) fn push(&mut self, name: K, member: Address<M>) {
+    pub(super) fn push(&mut self, name: K, member: T) {
         self.members += 1;
         match self.map.entry(name) {
             Slot::Vacant(slot) => {
@@ -116,10 +139,10 @@ impl<K: Borrow<[u8]> + Eq + Hash, M: Clone> Table<K, M> {
     }
 
     /// Takes `conn` from `name`, if it is there: a newer connection under the name is another one, and stays.
-    pub(super) fn remove(&mut self, name: K, conn: ConnId) -> Option<Address<M>> {
+    pub(super) fn remove(&mut self, name: K, conn: ConnId) -> Option<T> {
         let Slot::Occupied(mut slot) = self.map.entry(name) else { return None };
         let roster = match slot.get_mut() {
-            Entry::One(only) if only.conn != conn => return None,
+            Entry::One(only) if only.conn() != conn => return None,
             Entry::One(_) => {
                 let (name, entry) = slot.remove_entry();
                 self.heap -= name_bytes(&name);
@@ -143,13 +166,36 @@ impl<K: Borrow<[u8]> + Eq + Hash, M: Clone> Table<K, M> {
         Some(member)
     }
 
-    /// Who is longest under `name`.
-    pub(super) fn oldest(&self, name: &K) -> Option<ConnId> {
-        self.map.get(name)?.oldest().map(|member| member.conn)
+    /// Brings the mailbox of one who is under `name` up to date.
+    pub(super) fn set_address(&mut self, name: &K, address: Address<T::Mailbox>) {
+        match self.map.get_mut(name) {
+            Some(Entry::One(only)) => only.set_address(address),
+            Some(Entry::Several(roster)) => {
+                self.heap -= roster.footprint();
+                roster.set_address(address);
+                self.heap += roster.footprint();
+            }
+            None => {}
+        }
+    }
+
+    /// Everyone under `name`, in the order in which they came.
+    pub(super) fn iter(&self, name: &K) -> impl Iterator<Item = &T> {
+        self.map.get(name).into_iter().flat_map(Entry::iter)
+    }
+
+    /// How many connections under `name` run on `platform`.
+    pub(super) fn count_on(&self, name: &K, platform: Platform) -> usize {
+        self.map.get(name).map_or(0, |entry| entry.count_on(platform))
+    }
+
+    /// What the connections under `name` run on.
+    pub(super) fn platforms(&self, name: &K) -> PlatformSet {
+        self.map.get(name).map_or(PlatformSet::EMPTY, Entry::platforms)
     }
 
     /// Everyone under `name`.
-    pub(super) fn recipients(&mut self, name: &K) -> Option<Recipients<M>> {
+    pub(super) fn recipients(&mut self, name: &K) -> Option<Recipients<T::Mailbox>> {
         let entry = self.map.get_mut(name)?;
         let before = entry.footprint();
         let recipients = entry.recipients();
@@ -157,8 +203,24 @@ impl<K: Borrow<[u8]> + Eq + Hash, M: Clone> Table<K, M> {
         Some(recipients)
     }
 
+    /// Everyone under `name` who runs on one of `platforms`. Unless that is everyone, it is found out anew each time.
+    pub(super) fn recipients_on(
+        &mut self,
+        name: &K,
+        platforms: PlatformSet,
+    ) -> Option<Recipients<T::Mailbox>> {
+        let entry = self.map.get(name)?;
+        if platforms.contains_all(entry.platforms()) {
+            return self.recipients(name);
+        }
+        let runs_there = |member: &&T| member.platform().is_some_and(|platform| platforms.contains(platform));
+        let members: Vec<_> =
+            entry.iter().filter(runs_there).map(|member| member.address().clone()).collect();
+        Recipients::from_vec(members)
+    }
+
     /// Takes everyone from `name`.
-    pub(super) fn take(&mut self, name: &K) -> Option<Recipients<M>> {
+    pub(super) fn take(&mut self, name: &K) -> Option<Recipients<T::Mailbox>> {
         let (name, mut entry) = self.map.remove_entry(name)?;
         self.members -= entry.len();
         self.heap -= entry.footprint() + name_bytes(&name);
@@ -177,13 +239,15 @@ fn name_bytes<K: Borrow<[u8]>>(name: &K) -> usize {
 }
 
 /// The most that one connection under one name can cost a table.
-pub(super) const fn member_bytes_max<K, M>() -> usize {
-    let member = mem::size_of::<Option<Address<M>>>();
+pub(super) const fn member_bytes_max<K, T: Member>() -> usize {
+    let member = mem::size_of::<Option<T>>();
     // A slot with its control byte, in a table that is at least an eighth full.
-    let slot = 8 * (mem::size_of::<(K, Entry<M>)>() + 1);
+    let slot = 8 * (mem::size_of::<(K, Entry<T>)>() + 1);
     // Up to twice the slots plus eight, in a vector grown to twice that; shared between at least two members.
     let slots = 2 * (2 * member + 4 * member);
     let index = 8 * (mem::size_of::<(ConnId, usize)>() + 1);
     let snapshot = member + ARC_HEAD;
-    slot + slots + index + snapshot + mem::size_of::<Roster<M>>() + ARC_HEAD + crate::Key::MAX
+    // One entry per platform at most, shared between at least two members.
+    let tally = Platform::COUNT / 2 * mem::size_of::<(Platform, u32)>();
+    slot + slots + index + snapshot + tally + mem::size_of::<Roster<T>>() + ARC_HEAD + crate::Key::MAX
 }

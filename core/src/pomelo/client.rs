@@ -316,8 +316,11 @@ impl Dialect for Client {
     fn deliver(&mut self, delivery: Delivery, cx: &mut Context<'_, Self>) {
         match delivery {
             Delivery::Push(message) => self.send_notify(message.route(), message.body().clone(), cx),
-            Delivery::Admitted(_) => {}
-            Delivery::Rejected(key) => cx.rejected(&key),
+            Delivery::Rejected { key, .. } => cx.rejected(&key),
+            Delivery::Admitted(_)
+            | Delivery::Reserved(_)
+            | Delivery::Presence { .. }
+            | Delivery::WatchRefused(_) => {}
         }
     }
 

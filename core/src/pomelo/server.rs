@@ -314,11 +314,14 @@ impl Dialect for Server {
         match delivery {
             Delivery::Push(message) => self.send_push(&message, cx),
             Delivery::Admitted(key) if cx.admitted(&key) => cx.notify(ServerNotice::Bound(key)),
-            Delivery::Admitted(_) => {}
-            Delivery::Rejected(key) => {
+            Delivery::Rejected { key, .. } => {
                 cx.rejected(&key);
                 cx.notify(ServerNotice::BindRefused(key));
             }
+            Delivery::Admitted(_)
+            | Delivery::Reserved(_)
+            | Delivery::Presence { .. }
+            | Delivery::WatchRefused(_) => {}
         }
     }
 
@@ -375,7 +378,10 @@ impl Dialect for Server {
 
     fn farewell(&mut self, reason: CloseReason, cx: &mut Context<'_, Self>) {
         let told = match reason {
-            CloseReason::Kicked | CloseReason::Replaced | CloseReason::Stopping => true,
+            CloseReason::Kicked
+            | CloseReason::Replaced
+            | CloseReason::DeviceReplaced
+            | CloseReason::Stopping => true,
             // A peer that reads nothing would not see it, and the queue must not grow for it.
             CloseReason::HeartbeatTimeout => cx.is_flushed(),
             _ => false,

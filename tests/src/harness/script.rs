@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use arbitrary::Unstructured;
 use bytes::Bytes;
+use linkspan_core::hub::{Platform, PlatformSet, Refusal};
 use linkspan_core::{CloseReason, Delivery, Event, GroupId, Instant, Key, Limits, Overflow, Push};
 
 /// A source of choices. When its bytes run out every choice is the first one.
@@ -154,7 +155,12 @@ impl<'a> Script<'a> {
             0 => Event::Closed(reason),
             1 => Event::Drain(reason),
             2..=4 => Event::Delivered(Delivery::Admitted(self.key())),
-            5 => Event::Delivered(Delivery::Rejected(self.key())),
+            5 => Event::Delivered(Delivery::Rejected { key: self.key(), why: Refusal::Taken }),
+            6 => Event::Delivered(match self.choose(4) {
+                0 => Delivery::WatchRefused(self.key()),
+                1 => Delivery::Reserved(self.key()),
+                _ => Delivery::Presence { key: self.key(), platforms: PlatformSet::from(Platform::WEB) },
+            }),
             _ => Event::Delivered(Delivery::Push(Push::new(self.route(), self.body(), self.overflow()))),
         }
     }

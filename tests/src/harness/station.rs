@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use linkspan_core::pomelo::{Client, Server};
 use linkspan_core::{
-    Action, Actions, Class, CloseReason, Connection, Delivery, Dialect, Event, Flushed, Frame, Instant,
+    Action, Actions, Class, CloseReason, Connection, Dialect, Event, Flushed, Frame, Instant,
     Limits, Machine, Mark, Opcode, Route,
 };
 
@@ -38,6 +38,8 @@ enum Registered {
     Key(Vec<u8>),
     /// A group.
     Group(Vec<u8>),
+    /// The watch of a key.
+    Watch(Vec<u8>),
 }
 
 /// One connection and what its driver keeps for it. Besides the laws of [`Checked`] every step checks that
@@ -126,12 +128,8 @@ where
 
     /// Hands over one event.
     pub fn event(&mut self, now: Instant, event: Event<D::Command>) {
-        match &event {
-            Event::Delivered(Delivery::Rejected(key)) => {
-                self.registered.remove(&Registered::Key(key.as_bytes().to_vec()));
-            }
-            Event::Flushed(_) => self.progress_at = self.now().max(now),
-            _ => {}
+        if let Event::Flushed(_) = &event {
+            self.progress_at = self.now().max(now);
         }
         let actions = self.checked.step(now, event);
         self.perform(now, actions);
@@ -286,8 +284,12 @@ where
     fn route(&mut self, route: Route) {
         assert!(self.closed.is_none());
         match &route {
-            Route::Register(key) => _ = self.registered.insert(Registered::Key(key.as_bytes().to_vec())),
+            Route::Register { key, .. } | Route::Reserve { key, .. } => {
+                self.registered.insert(Registered::Key(key.as_bytes().to_vec()));
+            }
             Route::Unregister(key) => _ = self.registered.remove(&Registered::Key(key.as_bytes().to_vec())),
+            Route::Watch(key) => _ = self.registered.insert(Registered::Watch(key.as_bytes().to_vec())),
+            Route::Unwatch(key) => _ = self.registered.remove(&Registered::Watch(key.as_bytes().to_vec())),
             Route::Join(group) => _ = self.registered.insert(Registered::Group(group.as_bytes().to_vec())),
             Route::Leave(group) => _ = self.registered.remove(&Registered::Group(group.as_bytes().to_vec())),
             _ => {}

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
+use linkspan_core::hub::{Device, Platform};
 use linkspan_core::{
     CloseReason, Context, Delivery, Dialect, Event, Frame, GroupId, Instant, Key, Limits, Opcode, Overflow,
     Violation,
@@ -32,8 +33,14 @@ pub enum ToyCommand {
     Close,
     /// Register under a key.
     Register(Key),
+    /// Hold a place under a key.
+    Reserve(Key),
     /// Give it up.
     Unregister(Key),
+    /// Watch a key.
+    Watch(Key),
+    /// No longer watch it.
+    Unwatch(Key),
     /// Join a group.
     Join(GroupId),
     /// Leave it.
@@ -117,8 +124,8 @@ impl Dialect for Toy {
                 let body = push.body().slice(..push.body().len().min(600));
                 cx.send_lossy(Frame::new(Opcode::Binary, body), push.overflow());
             }
-            Delivery::Admitted(key) => _ = cx.admitted(&key),
-            Delivery::Rejected(key) => cx.rejected(&key),
+            Delivery::Admitted(key) | Delivery::Reserved(key) => _ = cx.admitted(&key),
+            Delivery::Rejected { key, .. } => cx.rejected(&key),
             _ => {}
         }
     }
@@ -130,7 +137,10 @@ impl Dialect for Toy {
             ToyCommand::Pay => self.pay(cx),
             ToyCommand::Close => cx.close(CloseReason::Finished),
             ToyCommand::Register(key) => _ = cx.register(key),
+            ToyCommand::Reserve(key) => _ = cx.reserve(key, Device::of(Platform::WEB)),
             ToyCommand::Unregister(key) => cx.unregister(&key),
+            ToyCommand::Watch(key) => _ = cx.watch(key),
+            ToyCommand::Unwatch(key) => cx.unwatch(&key),
             ToyCommand::Join(group) => _ = cx.join(group),
             ToyCommand::Leave(group) => cx.leave(&group),
         }
@@ -214,6 +224,9 @@ impl<'a> ToyPlayer<'a> {
             14 => match self.script.choose(8) {
                 0 => Event::Command(ToyCommand::Close),
                 1 => Event::Command(ToyCommand::Leave(self.script.group())),
+                2 | 3 => Event::Command(ToyCommand::Watch(self.script.key())),
+                4 => Event::Command(ToyCommand::Unwatch(self.script.key())),
+                5 => Event::Command(ToyCommand::Reserve(self.script.key())),
                 _ => self.script.outside(),
             },
             _ => self.script.outside(),
