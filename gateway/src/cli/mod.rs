@@ -60,7 +60,13 @@ fn command<R: Runtime>() -> clap::Command {
     };
     // Once per process: clap keeps what it is given for ever.
     let (name, version): (&'static str, &'static str) = (name.leak(), version.leak());
-    Cli::command().name(name).version(version)
+    let command = Cli::command().name(name).version(version);
+    if std::env::args_os().any(|arg| arg == "-h") { without_env(command) } else { command }
+}
+
+/// The short help fits on one screen: the long one has the environment variables.
+fn without_env(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.hide_env(true)).mut_subcommands(without_env)
 }
 
 /// Exit codes besides those of signals.
@@ -92,7 +98,7 @@ mod tests {
     #[test]
     fn the_short_help_fits_a_terminal() {
         Cli::command().debug_assert();
-        let mut command = Cli::command().name("linkspan");
+        let mut command = without_env(Cli::command().name("linkspan").term_width(80));
         command.build();
         let names: Vec<_> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert!(command.render_help().to_string().lines().count() <= 24);
