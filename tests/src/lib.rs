@@ -7,3 +7,11 @@ pub mod harness;
 pub mod laws;
 pub mod pair;
 pub mod vectors;
+
+// The examples of the documentation compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/services.md")]
+struct ServicesPage;
