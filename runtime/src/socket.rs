@@ -175,7 +175,7 @@ fn close_frame(reason: CloseReason) -> CloseFrame {
         1006 => 1011,
         code => code,
     };
-    CloseFrame { code: CloseCode::from(code), reason: reason.to_string().into() }
+    CloseFrame { code: CloseCode::from(code), reason: reason.close_text().into_owned().into() }
 }
 
 fn reason(error: &tungstenite::Error) -> CloseReason {
@@ -185,7 +185,8 @@ fn reason(error: &tungstenite::Error) -> CloseReason {
         Error::ConnectionClosed | Error::AlreadyClosed => CloseReason::PeerClosed,
         Error::Capacity(_) => Violation::PackageTooLarge.into(),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::ConnectionLost,
-        Error::Protocol(_) | Error::Utf8(_) => Violation::MessageInvalid.into(),
+        Error::Protocol(_) => Violation::MessageInvalid.into(),
+        Error::Utf8(_) => Violation::TextInvalid.into(),
         Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => CloseReason::PeerClosed,
         _ => CloseReason::ConnectionLost,
     }
