@@ -3,6 +3,7 @@
 //! The harness checks most of them after every step (see `linkspan_tests::harness`); here are the lives that it is led
 //! through, and the laws that compare two lives.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -262,4 +263,90 @@ fn mutated_inputs_end_in_a_clear_close() {
 fn a_frame_counts_for_its_size_and_never_for_nothing() {
     let frame = |len| Frame::new(Opcode::Binary, Bytes::from(vec![0; len]));
     assert_eq!([0, 1, 255, 256, 257].map(|len| frame(len).cost()), [256, 256, 256, 256, 257]);
+}
+
+/// A generator that never reaches a limit proves nothing about it.
+#[test]
+fn scripts_reach_every_mark_and_every_reason() {
+    let (mut marks, mut reasons) = (BTreeSet::<Mark>::new(), BTreeSet::new());
+    for seed in 0..3000 {
+        let mut random = Random::new(seed);
+        let len = 40 + random.below(400);
+        let data = random.bytes(len);
+        let mut server = ServerPlayer::new(&data).without_digests();
+        while server.step() {}
+        server.finish();
+        let mut client = ClientPlayer::new(&data).without_digests();
+        while client.step() {}
+        client.finish();
+        reasons
+            .extend([server.station.closed(), client.station.closed()].map(|reason| format!("{reason:?}")));
+        marks.extend(Mark::ALL.iter().filter(|mark| server.station.marked(**mark) > 0).copied());
+    }
+    for mark in [
+        Mark::PushDropped,
+        Mark::OldestDropped,
+        Mark::ReadPaused,
+        Mark::RequestExpired,
+        Mark::AnswerLate,
+        Mark::AnswerRefused,
+        Mark::PushRefused,
+        Mark::NotReady,
+        Mark::MessageIgnored,
+        Mark::CheckPostponed,
+        Mark::RegistrationRefused,
+    ] {
+        assert!(marks.contains(&mark), "{mark:?} is never reached");
+    }
+    let violations = [
+        "PackageType",
+        "PackageTooLarge",
+        "PackageOutOfOrder",
+        "PackageBoundary",
+        "Truncated",
+        "Unfinished",
+        "MessageInvalid",
+        "MessageId",
+        "RouteCode",
+        "Deflate",
+        "InflatedTooLarge",
+        "Handshake",
+    ];
+    for violation in violations {
+        assert!(reasons.contains(&format!("Some(Violation({violation}))")), "{violation}: {reasons:?}");
+    }
+    for reason in [
+        "PeerClosed",
+        "HandshakeTimeout",
+        "HeartbeatTimeout",
+        "WriteTimeout",
+        "SlowConsumer",
+        "HandshakeRefused",
+        "Kicked",
+        "Finished",
+        "Stopping",
+        "RefusedByServer",
+    ] {
+        assert!(reasons.contains(&format!("Some({reason})")), "{reason}: {reasons:?}");
+    }
+}
+
+fn replay(target: &str, body: fn(&[u8])) {
+    let folder = linkspan_tests::vectors::path("corpus").join(target);
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut count = 0;
+    for file in files {
+        let path = file.expect("a file").path();
+        println!("{}", path.display());
+        body(&std::fs::read(&path).expect("readable"));
+        count += 1;
+    }
+    assert!(count >= 10, "{target} has a corpus of {count} files");
+}
+
+#[test]
+fn the_corpus_of_whole_connections() {
+    replay("pomelo_server", fuzz_connection::pomelo_server);
+    replay("pomelo_client", fuzz_connection::pomelo_client);
+    replay("pomelo_bystanders", fuzz_connection::pomelo_bystanders);
 }

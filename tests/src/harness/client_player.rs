@@ -98,7 +98,7 @@ impl<'a> ClientPlayer<'a> {
     /// Ends the life, if it has not ended.
     pub fn finish(&mut self) {
         let now = self.script.now();
-        self.station.event(now, Event::Closed(CloseReason::ConnectionLost));
+        self.station.event(now, Event::Closed(CloseReason::PeerClosed));
         self.settle();
         assert!(self.station.closed().is_some());
     }

@@ -126,8 +126,8 @@ impl<'a> Script<'a> {
             limits.send_queue_bytes = 1024;
             limits.pending_requests = 2;
             limits.pending_bytes = 256;
-            limits.keys_per_connection = 2;
-            limits.groups_per_connection = 2;
+            limits.keys_per_connection = 1;
+            limits.groups_per_connection = 1;
         }
         if self.choose(4) == 0 {
             limits.heartbeat = Some(Duration::from_secs(1));

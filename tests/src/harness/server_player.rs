@@ -101,7 +101,7 @@ impl<'a> ServerPlayer<'a> {
     /// Ends the life, if it has not ended, and checks that the books balance.
     pub fn finish(&mut self) {
         let now = self.script.now();
-        self.station.event(now, Event::Closed(CloseReason::ConnectionLost));
+        self.station.event(now, Event::Closed(CloseReason::PeerClosed));
         self.settle();
         assert!(self.station.closed().is_some());
     }
