@@ -86,7 +86,8 @@ fn connect_is_taken_as_it_stands() {
 
 #[test]
 fn a_redirect_never_names_another_host() {
-    let routes = router(&["/", "/{x}/{y}/", "/{x}/"]);
+    let routes = router(&["/", "/{x}/{y}/", "/{x}/", "CONNECT //evil.com/"]);
+    assert_eq!(matched(&routes.route("CONNECT", "h", "//evil.com", None)), Some("/"));
     for (method, path) in [("GET", "//evil.com/x"), ("CONNECT", "//evil.com"), ("GET", "/\\evil.com")] {
         if let Decision::Redirect(redirect) = routes.route(method, "h", path, None) {
             assert!(!redirect.location.starts_with("//"), "{}", redirect.location);
