@@ -1,7 +1,9 @@
 //! Child processes: said aloud, without a terminal where nobody sits at one.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use crate::Error;
 
@@ -10,11 +12,27 @@ pub(crate) fn is_automatic() -> bool {
     std::env::var("CI").is_ok_and(|ci| !ci.is_empty() && ci != "false" && ci != "0")
 }
 
+/// A folder of programs that come before all others, for commands from here on.
+static PREFERRED: OnceLock<PathBuf> = OnceLock::new();
+
+/// Lets the programs in `folder` win over those on the path.
+pub(crate) fn prefer(folder: PathBuf) {
+    // Set once: there is one such folder.
+    let _ = PREFERRED.set(folder);
+}
+
 /// A command from its words, with the environment every step shares.
 pub(crate) fn command<S: AsRef<str>>(words: &[S]) -> Command {
     let mut words = words.iter().map(AsRef::as_ref);
     let mut command = Command::new(words.next().unwrap_or("true"));
     command.args(words);
+    if let Some(folder) = PREFERRED.get() {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(folder.clone()).chain(std::env::split_paths(&path));
+        if let Ok(path) = std::env::join_paths(folders) {
+            command.env("PATH", path);
+        }
+    }
     if is_automatic() {
         command.stdin(Stdio::null());
         command.env("CARGO_TERM_COLOR", "never").env("NO_COLOR", "1").env("CARGO_INCREMENTAL", "0");

