@@ -172,6 +172,8 @@ impl Limits {
     /// + send_max + 31            … and one frame that may start while it is just below the mark
     /// + pending_bytes + chunk    requests that wait for an answer, and what was read behind the last of them …
     /// + pending_requests × 48    … and their table, which grows by doubling
+    /// + pending_bytes + chunk    messages without an answer, in the application's own queue …
+    /// + pending_requests × 96    … and its entries, of either kind
     /// + registrations × 320      keys, groups and watches
     /// + mailbox × 64             events on their way; their payloads are shared with whoever sent them
     /// ```
@@ -187,7 +189,9 @@ impl Limits {
             + self.send_queue_max()
             + u64::from(self.pending_bytes)
             + u64::from(chunk)
-            + u64::from(self.pending_requests) * 48
+            + u64::from(self.pending_requests) * (48 + 96)
+            + u64::from(self.pending_bytes)
+            + u64::from(chunk)
             + registrations * 320
             + u64::from(self.mailbox) * 64
     }

@@ -25,7 +25,7 @@ pub enum Event<C> {
     /// [`Flushed`](Self::Flushed) this is no progress towards the peer.
     Dropped(Flushed),
     /// The connection shall end gracefully: pending answers, goodbye, close; bounded by
-    /// [`Limits::close_grace`].
+    /// [`Limits::close_grace`], or [`Limits::request_timeout`] for [`CloseReason::Stopping`].
     Drain(CloseReason),
     /// Frames have left the send queue towards the peer; with a cost of 0, a part of one has.
     Flushed(Flushed),

@@ -141,7 +141,12 @@ impl Shared {
             // From now on the peer is not read, so it cannot be judged by what it sends.
             self.deadlines.disarm(Timer::Unfinished as usize);
             self.deadlines.disarm(Timer::Silence as usize);
-            self.deadlines.arm(Timer::Drain as usize, now + self.limits.close_grace);
+            // Who is removed gets a short grace. Who meets a server that stops gets all answers it is owed.
+            let grace = match reason {
+                CloseReason::Stopping => self.limits.close_grace.max(self.limits.request_timeout),
+                _ => self.limits.close_grace,
+            };
+            self.deadlines.arm(Timer::Drain as usize, now + grace);
             self.undo_registrations(actions);
         }
     }

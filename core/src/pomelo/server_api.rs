@@ -15,7 +15,7 @@ pub enum ServerNotice {
     /// The client has acknowledged: requests may follow, messages may be sent.
     Opened,
     /// A request; exactly one [`Answer`](ServerCommand::Answer) or [`Fail`](ServerCommand::Fail) is expected, else it
-    /// fails by itself after [`Limits::request_timeout`].
+    /// fails by itself after [`Limits::request_timeout`](crate::Limits::request_timeout).
     Request {
         /// Names the request.
         ticket: Ticket,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use linkspan_core::pomelo::{self, ErrorBody, ServerCommand, ServerConfig, ServerNotice};
-use linkspan_core::{CloseReason, GroupId, Key, Limits, Mark, Overflow, Push, Violation};
+use linkspan_core::{CloseReason, Event, GroupId, Key, Limits, Mark, Overflow, Push, Violation};
 use linkspan_tests::harness::bench::{ACK, Bench, DATA, HANDSHAKE, HEARTBEAT, notify, request};
 use linkspan_tests::harness::package;
 
@@ -65,6 +65,17 @@ fn close_grace() {
     bench.command(ServerCommand::Close);
     bench.wait(SECOND);
     assert_eq!(bench.closed(), Some(CloseReason::Finished));
+}
+
+#[test]
+fn a_server_that_stops_waits_as_long_as_a_request_may_take() {
+    let mut bench = with(|limits| limits.close_grace = SECOND).working();
+    let ticket = bench.request(&[1], "slow", b"");
+    bench.station.event(bench.now, Event::Drain(CloseReason::Stopping));
+    bench.wait(20 * SECOND);
+    assert_eq!(bench.closed(), None);
+    bench.reply(ticket, b"x");
+    assert_eq!(bench.closed(), Some(CloseReason::Stopping));
 }
 
 #[test]
