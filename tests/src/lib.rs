@@ -6,6 +6,7 @@ pub mod fuzz_connection;
 pub mod harness;
 pub mod laws;
 pub mod pair;
+pub mod transcripts;
 pub mod vectors;
 
 // The examples of the documentation compile.
