@@ -2,9 +2,11 @@
 //! What the tests share: recorded vectors and the bodies of the fuzz targets.
 
 pub mod fuzz;
+pub mod fuzz_chat;
 pub mod fuzz_connection;
 pub mod harness;
 pub mod laws;
+pub mod memory;
 pub mod pair;
 pub mod transcripts;
 pub mod vectors;

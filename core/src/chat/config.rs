@@ -1,5 +1,7 @@
 //! What an operator decides about the chat dialect.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 
 use super::message;
@@ -27,7 +29,7 @@ pub enum Relay {
     Stamped,
 }
 
-/// What one listener's server side of the dialect does. Times and sizes are in [`Limits`](crate::Limits).
+/// What one listener's server side of the dialect does. Sizes and all other times are in [`Limits`](crate::Limits).
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// What happens to a peer whose message cannot be read. Default: its connection ends.
@@ -38,6 +40,11 @@ pub struct ServerConfig {
     pub on_duplicate: Admission,
     /// What a receiver gets. Default: the sender's bytes.
     pub relay: Relay,
+    /// After how much silence of the peer it is sent a ping; `None` sends none. Default 30 s.
+    pub ping: Option<Duration>,
+    /// After how much silence of the peer the connection ends; `None` never. Default 60 s, which leaves a peer half of
+    /// it for its pong.
+    pub dead: Option<Duration>,
     /// The event name under which clients of other dialects get chat messages. Default `onChat`.
     pub event: Bytes,
 }
@@ -49,6 +56,8 @@ impl Default for ServerConfig {
             on_slow: Overflow::Close,
             on_duplicate: Admission::NewestWins,
             relay: Relay::Verbatim,
+            ping: Some(Duration::from_secs(30)),
+            dead: Some(Duration::from_secs(60)),
             event: Bytes::from_static(b"onChat"),
         }
     }

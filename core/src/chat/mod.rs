@@ -11,7 +11,7 @@
 //!                                     Delivery::Push                ──▶   {"type":1,"receiver":2,…}
 //!   {"type":3}                  ──▶
 //!                               ◀──   close 1000
-//!                               ◀──   ping after `Limits::heartbeat` without input
+//!                               ◀──   ping after 30 s without input
 //! ```
 
 mod client;

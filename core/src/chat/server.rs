@@ -115,6 +115,10 @@ impl Dialect for Server {
     type Notice = ServerNotice;
 
     fn open(&mut self, cx: &mut Context<'_, Self>) {
+        let ServerConfig { ping, dead, .. } = *self.config;
+        if (cx.limits().heartbeat, cx.limits().silence) != (ping, dead) {
+            cx.set_liveness(ping, dead);
+        }
         let badge = Badge { admission: Some(self.config.on_duplicate), ..Badge::default() };
         if !cx.register_as(user_key(self.user), badge) {
             cx.close(CloseReason::Overloaded);

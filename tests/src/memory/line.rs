@@ -1,0 +1,115 @@
+//! A connection whose dialect is forgotten.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use linkspan_core::{
+    Action, Actions, CloseReason, Connection, Delivery, Dialect, Event, Flushed, Frame, Instant, Limits,
+    Machine, Mark, Opcode, Route,
+};
+
+use crate::harness::{Checked, footprint_max};
+
+/// What may happen to a connection of any dialect.
+pub(super) enum Input {
+    Closed(CloseReason),
+    Delivered(Delivery),
+    Drain(CloseReason),
+    Dropped(Flushed),
+    Flushed(Flushed),
+    Received(Opcode, Bytes),
+}
+
+/// What a connection of any dialect asks for.
+pub(super) enum Effect {
+    Close(CloseReason),
+    DropOldest,
+    Mark(Mark),
+    Route(Route),
+    Send(Frame),
+}
+
+/// A connection of any dialect.
+pub(super) trait Line {
+    fn step(&mut self, now: Instant, input: Input) -> Vec<Effect>;
+    fn timeout(&mut self, now: Instant) -> Vec<Effect>;
+    fn next_timeout(&self) -> Option<Instant>;
+    fn wants_read(&self) -> bool;
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+/// A connection, and what its application was told.
+pub(super) struct Typed<D: Dialect> {
+    checked: Checked<Connection<D>>,
+    pub(super) notices: Vec<D::Notice>,
+}
+
+impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Typed<D> {
+    pub(super) fn open(dialect: D, limits: Arc<Limits>, now: Instant) -> (Self, Vec<Effect>) {
+        let mut actions = Actions::new();
+        let max = footprint_max(&limits);
+        let connection = Connection::new(dialect, limits, now, &mut actions);
+        let checked = Checked::new(connection, actions, now, max).without_digests();
+        let mut line = Self { checked, notices: Vec::new() };
+        let begin = line.checked.begin();
+        let effects = line.effects(begin);
+        (line, effects)
+    }
+
+    pub(super) fn command(&mut self, now: Instant, command: D::Command) -> Vec<Effect> {
+        let actions = self.checked.step(now, Event::Command(command));
+        self.effects(actions)
+    }
+
+    fn effects(&mut self, actions: Vec<Action<D::Notice>>) -> Vec<Effect> {
+        let mut effects = Vec::with_capacity(actions.len());
+        for action in actions {
+            effects.push(match action {
+                Action::Close(reason) => Effect::Close(reason),
+                Action::DropOldest => Effect::DropOldest,
+                Action::Mark(mark) => Effect::Mark(mark),
+                Action::Route(route) => Effect::Route(route),
+                Action::Send(frame) => Effect::Send(frame),
+                Action::Notify(notice) => {
+                    self.notices.push(notice);
+                    continue;
+                }
+            });
+        }
+        effects
+    }
+}
+
+impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Line for Typed<D> {
+    fn step(&mut self, now: Instant, input: Input) -> Vec<Effect> {
+        let event = match input {
+            Input::Closed(reason) => Event::Closed(reason),
+            Input::Delivered(delivery) => Event::Delivered(delivery),
+            Input::Drain(reason) => Event::Drain(reason),
+            Input::Dropped(dropped) => Event::Dropped(dropped),
+            Input::Flushed(flushed) => Event::Flushed(flushed),
+            Input::Received(opcode, data) => Event::Received(opcode, data),
+        };
+        let actions = self.checked.step(now, event);
+        self.effects(actions)
+    }
+
+    fn timeout(&mut self, now: Instant) -> Vec<Effect> {
+        let actions = self.checked.timeout(now);
+        self.effects(actions)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.checked.machine().next_timeout()
+    }
+
+    fn wants_read(&self) -> bool {
+        self.checked.machine().wants_read()
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
