@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use linkspan_core::pomelo::{Client, Server};
 use linkspan_core::{
-    Action, Actions, Class, CloseReason, Connection, Dialect, Event, Flushed, Frame, Instant,
-    Limits, Machine, Mark, Opcode, Route,
+    Action, Actions, Class, CloseReason, Connection, Dialect, Event, Flushed, Frame, Instant, Limits,
+    Machine, Mark, Opcode, Route,
 };
 
 use super::{Checked, footprint_max};
