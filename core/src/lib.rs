@@ -7,7 +7,7 @@
 //! time, seeds and ids come in through the door. That makes the same code run under Tokio, smol, blocking threads, a
 //! readiness loop, WebAssembly, and a simulator that replays a year of a hostile network.
 //!
-//! - [`Connection`] is one socket's protocol, with a [`Dialect`] inside ([`pomelo`] or [`chat`]).
+//! - [`Connection`] is one socket's protocol, with a [`Dialect`] inside ([`pomelo`], [`chat`] or [`im`]).
 //! - [`hub`] is one shard of registry and routing: sessions by key, groups, publish.
 //! - [`services`] decides which node answers a route.
 //! - [`gate`], [`backoff`], [`drain`] and [`wheel`] are the small machines around them.
@@ -37,10 +37,12 @@ mod hash;
 pub mod http;
 pub mod hub;
 mod id;
+pub mod im;
 pub mod json;
 mod limits;
 mod machine;
 mod mark;
+mod pending;
 pub mod pomelo;
 mod push;
 mod random;

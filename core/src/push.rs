@@ -45,6 +45,8 @@ enum Origin {
     Service,
     /// A message of the chat dialect, JSON text; the payload for all others.
     Chat,
+    /// A reply of the IM dialect, as it goes over the wire; for no other.
+    Im,
 }
 
 /// A wire form that a [`Push`] keeps once it was encoded.
@@ -58,10 +60,14 @@ pub(crate) enum Form {
     PomeloDeflated,
     /// Chat, a message that no user has sent.
     ChatEvent,
+    /// IM, a message as it is.
+    ImEvent,
+    /// IM, a new message in a list of one.
+    ImBatch,
 }
 
 impl Form {
-    const COUNT: usize = 4;
+    const COUNT: usize = 6;
 }
 
 impl Push {
@@ -75,6 +81,11 @@ impl Push {
         Self::with_origin(route, body, overflow, Origin::Chat)
     }
 
+    /// A message whose body is a reply of the IM dialect: valid text, sent to IM clients as it is and to no other.
+    pub(crate) fn im(event: Bytes, body: Bytes) -> Self {
+        Self::with_origin(event, body, Overflow::Close, Origin::Im)
+    }
+
     fn with_origin(route: Bytes, body: Bytes, overflow: Overflow, origin: Origin) -> Self {
         let forms = core::array::from_fn(|_| OnceBox::new());
         Self(Arc::new(Parcel { route, body, overflow, origin, forms }))
@@ -83,6 +94,11 @@ impl Push {
     /// Whether the body is a message of the chat dialect.
     pub(crate) fn is_chat(&self) -> bool {
         self.0.origin == Origin::Chat
+    }
+
+    /// Whether the body is a reply of the IM dialect.
+    pub(crate) fn is_im(&self) -> bool {
+        self.0.origin == Origin::Im
     }
 
     /// The event name.

@@ -86,6 +86,10 @@ impl Server {
     }
 
     fn send_push(&self, message: &Push, cx: &mut Context<'_, Self>) {
+        // What answers a call of another dialect says nothing to this client.
+        if message.is_im() {
+            return;
+        }
         if !self.admitted {
             cx.mark(Mark::NotReady);
             return;

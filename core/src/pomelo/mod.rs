@@ -22,7 +22,6 @@ mod dictionary;
 mod handshake;
 mod message;
 mod package;
-mod pending;
 mod server;
 mod server_api;
 mod text;
@@ -36,7 +35,7 @@ pub use self::message::{
     EncodeError, Message, MessageId, MessageType, RouteOut, notify, push, request, response,
 };
 pub use self::package::{Package, PackageReader, PackageType, package, package_head};
-pub use self::pending::Ticket;
 pub use self::server::Server;
 pub use self::server_api::{ServerCommand, ServerNotice};
 pub use self::text::decode_text;
+pub use crate::pending::Ticket;

@@ -8,12 +8,12 @@ use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
 use super::handshake::{self, Abilities};
-use super::pending::Pending;
 use super::{
     EncodeError, ErrorAnswers, ErrorBody, Message, MessageId, MessageType, Package, PackageReader,
     PackageType, RefuseCode, RouteOut, ServerCommand, ServerConfig, ServerNotice, Ticket, decode_text,
     deflate, inflate, package, push, response,
 };
+use crate::pending::Pending;
 use crate::push::Form;
 use crate::{
     CloseReason, Context, Delivery, Dialect, Frame, Instant, Key, Limits, Mark, Opcode, Push, Violation,
@@ -39,7 +39,7 @@ pub struct Server {
     /// What was read and cannot be taken yet: it came behind a handshake that the application looks at, or behind the
     /// last request that may wait. Never more than a driver hands over at once, as it stops reading then.
     held: Bytes,
-    pending: Pending,
+    pending: Pending<MessageId>,
     kick: Option<Bytes>,
     state: State,
     abilities: Abilities,
@@ -236,6 +236,10 @@ impl Server {
     }
 
     fn send_push(&self, message: &Push, cx: &mut Context<'_, Self>) {
+        // What answers a call of another dialect says nothing to this client.
+        if message.is_im() {
+            return;
+        }
         if !self.is_working() {
             cx.mark(Mark::NotReady);
             return;

@@ -1,9 +1,7 @@
-//! The requests of one client that wait for an answer.
+//! The requests of one peer that wait for an answer.
 
 use alloc::collections::VecDeque;
-use core::mem;
 
-use super::MessageId;
 use crate::Instant;
 
 /// Names one request of one connection, so that it is answered once and with the id the client gave it.
@@ -21,77 +19,81 @@ impl<'a> arbitrary::Arbitrary<'a> for Ticket {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<T> {
     deadline: Instant,
     size: u32,
-    id: MessageId,
-    waiting: bool,
+    /// What is needed to answer it; gone once it was answered.
+    request: Option<T>,
 }
 
 /// A window of consecutive tickets; the front one is always waiting.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    slots: VecDeque<Slot>,
+#[derive(Debug)]
+pub(crate) struct Pending<T> {
+    slots: VecDeque<Slot<T>>,
     first: u32,
     bytes: u32,
 }
 
-impl Pending {
+impl<T> Default for Pending<T> {
+    fn default() -> Self {
+        Self { slots: VecDeque::new(), first: 0, bytes: 0 }
+    }
+}
+
+impl<T> Pending<T> {
     /// A table that grew beyond this many entries is given back when it is empty.
     const KEEP: usize = 16;
 
     /// Enters a request of `size` bytes.
-    pub(super) fn enter(&mut self, id: MessageId, size: u32, deadline: Instant) -> Ticket {
+    pub(crate) fn enter(&mut self, request: T, size: u32, deadline: Instant) -> Ticket {
         let ticket = Ticket(self.first.wrapping_add(self.slots.len() as u32));
-        self.slots.push_back(Slot { deadline, size, id, waiting: true });
+        self.slots.push_back(Slot { deadline, size, request: Some(request) });
         self.bytes = self.bytes.saturating_add(size);
         ticket
     }
 
     /// Takes the request out; `None` if it is not waiting (any more).
-    pub(super) fn take(&mut self, ticket: Ticket) -> Option<MessageId> {
+    pub(crate) fn take(&mut self, ticket: Ticket) -> Option<T> {
         let slot = self.slots.get_mut(ticket.0.wrapping_sub(self.first) as usize)?;
-        if !mem::replace(&mut slot.waiting, false) {
-            return None;
-        }
-        let id = slot.id;
+        let request = slot.request.take()?;
         self.bytes = self.bytes.saturating_sub(slot.size);
-        while self.slots.front().is_some_and(|front| !front.waiting) {
+        while self.slots.front().is_some_and(|front| front.request.is_none()) {
             self.slots.pop_front();
             self.first = self.first.wrapping_add(1);
         }
         if self.slots.is_empty() && self.slots.capacity() > Self::KEEP {
             self.slots = VecDeque::new();
         }
-        Some(id)
+        Some(request)
     }
 
     /// Takes the oldest request out if its deadline has passed.
-    pub(super) fn take_expired(&mut self, now: Instant) -> Option<MessageId> {
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<T> {
         let due = self.deadline().is_some_and(|deadline| deadline <= now);
         due.then(|| self.take(Ticket(self.first))).flatten()
     }
 
     /// When the oldest request expires. All requests have the same time, so it is the first of all.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.slots.front().map(|front| front.deadline)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
     /// Entries of the table: what waits, and gaps before it.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// Bytes of the requests that wait.
-    pub(super) fn bytes(&self) -> u32 {
+    pub(crate) fn bytes(&self) -> u32 {
         self.bytes
     }
 
-    pub(super) fn footprint(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
+    /// Bytes of the table; what its entries own is counted in [`bytes`](Self::bytes), if it is.
+    pub(crate) fn footprint(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot<T>>()
     }
 }
