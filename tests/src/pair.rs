@@ -3,6 +3,7 @@
 //! The link keeps bytes and their order; it cuts and joins them as it likes and takes its time. A side that does not want
 //! to read is not read to, so back-pressure is as real as on a socket.
 
+use std::collections::btree_map::OccupiedEntry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,7 +144,7 @@ impl Pair {
             self.down.send(self.now, down, &mut self.random);
             self.up.send(self.now, up, &mut self.random);
             let due = self.commands.first_entry().filter(|entry| entry.key().0 <= self.now);
-            let due = due.map(|entry| entry.remove());
+            let due = due.map(OccupiedEntry::remove);
             if let Some(command) = due {
                 self.server.command(self.now, command);
             } else if idle {

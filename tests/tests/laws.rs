@@ -90,7 +90,7 @@ proptest! {
     #[test]
     fn chunks_do_not_matter_to_a_server(data in vec(any::<u8>(), 0..400), cuts in any::<u64>(), early in any::<bool>()) {
         let stream = stream(&data, CLIENT_SAYS);
-        let whole = server_history(&[stream.clone()], early);
+        let whole = server_history(std::slice::from_ref(&stream), early);
         prop_assert_eq!(&whole, &server_history(&pieces(&stream, cuts), early));
         let bytes: Vec<_> = (0..stream.len()).map(|at| stream.slice(at..=at)).collect();
         prop_assert_eq!(&whole, &server_history(&bytes, early));
@@ -107,7 +107,7 @@ proptest! {
             }
             station.log()
         };
-        prop_assert_eq!(history(&[stream.clone()]), history(&pieces(&stream, cuts)));
+        prop_assert_eq!(history(std::slice::from_ref(&stream)), history(&pieces(&stream, cuts)));
     }
 
     #[test]
@@ -123,15 +123,13 @@ proptest! {
             }
             station.log()
         };
-        prop_assert_eq!(history(&[stream.clone()]), history(&pieces(&stream, cuts)));
+        prop_assert_eq!(history(std::slice::from_ref(&stream)), history(&pieces(&stream, cuts)));
     }
 
     /// One jump over many periods has at most one heartbeat, and then goes on as if nothing was missed (A6).
     #[test]
     fn late_timers_collapse(periods in 1_u64..1000, extra in 0_u64..30_000_000) {
-        let mut limits = Limits::default();
-        limits.silence = None;
-        let mut station = working(limits);
+        let mut station = working(Limits { silence: None, ..Limits::default() });
         let from = station.now();
         let late = from + Duration::from_secs(30) * periods as u32 + Duration::from_micros(extra);
         station.timeout(late);

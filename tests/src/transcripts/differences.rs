@@ -22,7 +22,7 @@ pub const DIFFERENCES: &[Difference] = &[
         ],
         splices: &[(0, 1, &["end"])],
         ordered: false,
-        why: "an ack without a handshake would go round the validator",
+        why: "a session begins with its handshake, so that the validator always runs",
     },
     Difference {
         cases: &[
@@ -53,7 +53,7 @@ pub const DIFFERENCES: &[Difference] = &[
         ],
         splices: &[(1, 2, &["end"])],
         ordered: false,
-        why: "one handshake per connection; answering a second one from another task is what made servers panic",
+        why: "one handshake per connection",
     },
     Difference {
         cases: &["nano_tcp_edge_cases/request_unknown_route"],

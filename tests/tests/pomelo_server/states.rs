@@ -1,6 +1,6 @@
 //! Which package fits which state; everything else ends the connection, and only it.
 
-use linkspan_core::pomelo::{ServerConfig, ServerNotice};
+use linkspan_core::pomelo::{ServerCommand, ServerConfig, ServerNotice};
 use linkspan_core::{CloseReason, Event, Limits, Mark, Opcode, Violation};
 use linkspan_tests::harness::bench::{
     ACK, Bench, DATA, HANDSHAKE, HEARTBEAT, JS_HELLO, KICK, notify, request,
@@ -62,7 +62,7 @@ fn what_comes_behind_the_handshake_waits_for_the_application() {
     bench.bytes([package(ACK, b""), package(DATA, &notify("a", b"1"))].concat());
     bench.bytes(package(DATA, &notify("b", b"2")));
     assert!(matches!(bench.station.notices()[..], [ServerNotice::Handshake(_)]));
-    bench.command(linkspan_core::pomelo::ServerCommand::Accept { user: None });
+    bench.command(ServerCommand::Accept { user: None });
     let notices = bench.station.notices().into_iter();
     let routes: Vec<_> = notices
         .filter_map(|notice| match notice {
@@ -80,7 +80,7 @@ fn what_is_wrong_behind_the_handshake_ends_the_connection_after_its_answer() {
     let mut bench = validating();
     bench.bytes([package(ACK, b""), package(9, b"")].concat());
     assert_eq!(bench.closed(), None);
-    bench.command(linkspan_core::pomelo::ServerCommand::Accept { user: None });
+    bench.command(ServerCommand::Accept { user: None });
     bench.assert_violation(Violation::PackageType);
     assert_eq!(bench.hear().len(), 1, "the answer");
 }
