@@ -169,13 +169,13 @@ impl<K: Borrow<[u8]> + Eq + Hash, T: Member> Table<K, T> {
     /// Brings the mailbox of one who is under `name` up to date.
     pub(super) fn set_address(&mut self, name: &K, address: Address<T::Mailbox>) {
         match self.map.get_mut(name) {
-            Some(Entry::One(only)) => only.set_address(address),
+            Some(Entry::One(only)) if only.conn() == address.conn => only.set_address(address),
             Some(Entry::Several(roster)) => {
                 self.heap -= roster.footprint();
                 roster.set_address(address);
                 self.heap += roster.footprint();
             }
-            None => {}
+            Some(Entry::One(_)) | None => {}
         }
     }
 

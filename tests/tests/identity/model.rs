@@ -1,0 +1,237 @@
+//! What the hub does with users, said as plainly as possible: lists, searched from end to end.
+
+use std::time::Duration;
+
+use linkspan_core::hub::{
+    Action, Admission, Badge, Device, DevicePolicy, Event, Platform, PlatformSet, Refusal,
+};
+use linkspan_core::{CloseReason, Delivery, Instant, Key, Limits, Mark, Overflow, Route, To};
+
+use super::common::{Mailbox, Said, close, deliver, recipients, refused};
+
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) key: Key,
+    pub(super) conn: u64,
+    pub(super) device: Device,
+    token: u64,
+    /// Otherwise it is a place that is held.
+    pub(super) live: bool,
+}
+
+pub(super) struct Model {
+    pub(super) admission: Admission,
+    pub(super) limits: Limits,
+    pub(super) entries: Vec<Entry>,
+    watches: Vec<(Key, u64)>,
+    replaced: Vec<(Key, Instant)>,
+}
+
+/// OpenIM's classes, by its numbers of platforms.
+fn class_name(platform: Platform) -> String {
+    match platform.number() {
+        1 | 2 => "Mobile".into(),
+        3 | 4 | 7 => "PC".into(),
+        8 | 9 => "Pad".into(),
+        own => own.to_string(),
+    }
+}
+
+/// OpenIM's policies, by its numbers.
+pub(super) fn displaces(policy: DevicePolicy, new: Platform, old: Platform) -> bool {
+    match policy.number() {
+        0 => false,
+        1 => new == old,
+        4 => class_name(new) == class_name(old),
+        5 => class_name(new) != "PC" && class_name(old) != "PC",
+        other => panic!("policy {other} is new"),
+    }
+}
+
+impl Model {
+    pub(super) fn new(admission: Admission, limits: Limits) -> Self {
+        Self { admission, limits, entries: Vec::new(), watches: Vec::new(), replaced: Vec::new() }
+    }
+
+    fn live(&self, key: &Key) -> Vec<Entry> {
+        self.entries.iter().filter(|entry| entry.live && entry.key == *key).cloned().collect()
+    }
+
+    fn has(&self, key: &Key, conn: u64, live: bool) -> bool {
+        self.entries.iter().any(|entry| entry.key == *key && entry.conn == conn && entry.live == live)
+    }
+
+    fn platforms(&self, key: &Key) -> PlatformSet {
+        self.live(key).iter().map(|entry| entry.device.platform).collect()
+    }
+
+    fn remove(&mut self, key: &Key, conn: u64) {
+        self.entries.retain(|entry| entry.key != *key || entry.conn != conn);
+    }
+
+    /// What the watchers of `key` are told after something changed.
+    fn told(&self, key: &Key, before: PlatformSet) -> Said {
+        let watchers: Vec<_> =
+            self.watches.iter().filter(|(of, _)| of == key).map(|(_, conn)| *conn).collect();
+        let platforms = self.platforms(key);
+        if platforms == before || watchers.is_empty() {
+            return Vec::new();
+        }
+        vec![deliver(&watchers, Delivery::Presence { key: key.clone(), platforms })]
+    }
+
+    fn room(&self, key: &Key, platform: Platform, losers: &[Entry]) -> Result<(), Refusal> {
+        let gone = |entry: &Entry| losers.iter().any(|one| one.conn == entry.conn && one.key == entry.key);
+        let stay: Vec<_> = self.entries.iter().filter(|entry| !gone(entry)).collect();
+        let of_key: Vec<_> = stay.iter().filter(|entry| entry.key == *key).collect();
+        let on_platform = of_key.iter().filter(|entry| entry.device.platform == platform).count();
+        if platform.number() != 0 && on_platform + 1 > self.limits.sessions_per_platform as usize {
+            return Err(Refusal::PlatformFull);
+        }
+        if of_key.len() + 1 > self.limits.sessions_per_key as usize {
+            return Err(Refusal::Full);
+        }
+        if stay.len() + 1 > self.limits.sessions_per_shard as usize {
+            return Err(Refusal::HubFull);
+        }
+        Ok(())
+    }
+
+    fn losers(&self, key: &Key, badge: Badge) -> Result<Vec<Entry>, Refusal> {
+        let live = self.live(key);
+        Ok(match badge.admission.unwrap_or(self.admission) {
+            Admission::Many => Vec::new(),
+            Admission::NewestWins => live,
+            Admission::RejectNew if live.is_empty() => live,
+            Admission::RejectNew => return Err(Refusal::Taken),
+            Admission::AtMost(0) => return Err(Refusal::Full),
+            Admission::AtMost(most) => {
+                let stay = live.len().min(most as usize - 1);
+                live[..live.len() - stay].to_vec()
+            }
+            Admission::Devices(policy) => {
+                let goes = |old: &Entry| {
+                    let returns = old.token != 0 && old.token == badge.token;
+                    !returns && displaces(policy, badge.device.platform, old.device.platform)
+                };
+                live.into_iter().filter(goes).collect()
+            }
+            other => panic!("{other:?} is new"),
+        })
+    }
+
+    fn storm(&self, now: Instant, key: &Key) -> Option<Duration> {
+        let window = self.limits.replacement_window;
+        let most = self.limits.replacements as usize;
+        let recent: Vec<_> =
+            self.replaced.iter().filter(|(of, at)| of == key && *at + window > now).collect();
+        (most > 0 && recent.len() >= most).then(|| recent[recent.len() - most].1 + window - now)
+    }
+
+    fn register(&mut self, now: Instant, conn: u64, key: &Key, badge: Badge) -> Said {
+        let admitted = deliver(&[conn], Delivery::Admitted(key.clone()));
+        if self.has(key, conn, true) {
+            return vec![admitted];
+        }
+        self.remove(key, conn);
+        let losers = self.losers(key, badge).and_then(|losers| {
+            self.room(key, badge.device.platform, &losers)?;
+            match self.storm(now, key).filter(|_| !losers.is_empty()) {
+                Some(retry_after) => Err(Refusal::Storm { retry_after }),
+                None => Ok(losers),
+            }
+        });
+        let losers = match losers {
+            Ok(losers) => losers,
+            Err(why) => return refused(conn, key.clone(), why),
+        };
+        let before = self.platforms(key);
+        let mut said = Vec::new();
+        if !losers.is_empty() {
+            let reason = match badge.admission.unwrap_or(self.admission) {
+                Admission::Devices(_) => CloseReason::DeviceReplaced,
+                _ => CloseReason::Replaced,
+            };
+            let conns: Vec<_> = losers.iter().map(|loser| loser.conn).collect();
+            conns.iter().for_each(|conn| self.remove(key, *conn));
+            self.replaced.push((key.clone(), now));
+            said.extend([Action::Mark(Mark::KeyReplaced), close(&conns, reason)]);
+        }
+        let Badge { device, token, .. } = badge;
+        self.entries.push(Entry { key: key.clone(), conn, device, token, live: true });
+        said.push(admitted);
+        said.extend(self.told(key, before));
+        said
+    }
+
+    fn reserve(&mut self, conn: u64, key: &Key, device: Device) -> Said {
+        if !self.has(key, conn, true) && !self.has(key, conn, false) {
+            if let Err(why) = self.room(key, device.platform, &[]) {
+                return refused(conn, key.clone(), why);
+            }
+            self.entries.push(Entry { key: key.clone(), conn, device, token: 0, live: false });
+        }
+        vec![deliver(&[conn], Delivery::Reserved(key.clone()))]
+    }
+
+    fn watch(&mut self, conn: u64, key: &Key) -> Said {
+        let watch = (key.clone(), conn);
+        if !self.watches.contains(&watch) {
+            let watchers = self.watches.iter().filter(|(of, _)| of == key).count();
+            if watchers >= self.limits.watchers_per_key as usize {
+                let refusal = deliver(&[conn], Delivery::WatchRefused(key.clone()));
+                return vec![Action::Mark(Mark::WatchersFull), refusal];
+            }
+            self.watches.push(watch);
+        }
+        vec![deliver(&[conn], Delivery::Presence { key: key.clone(), platforms: self.platforms(key) })]
+    }
+
+    fn chosen(&self, to: &To) -> (Key, Vec<u64>) {
+        let (key, platforms) = match to {
+            To::Key(key) => (key, PlatformSet::ALL),
+            To::Devices { key, platforms } => (key, *platforms),
+            _ => unreachable!("there are no groups here"),
+        };
+        let there = self.live(key).into_iter().filter(|entry| platforms.contains(entry.device.platform));
+        (key.clone(), there.map(|entry| entry.conn).collect())
+    }
+
+    pub(super) fn apply(&mut self, now: Instant, event: &Event<Mailbox>) -> Said {
+        let (from, route) = match event {
+            Event::Routed { from, route } => (from.as_ref().map(|from| from.conn.0), route),
+            Event::Refused { to, overflow: Overflow::Close } => {
+                return vec![Action::Mark(Mark::MailboxFull), close(&[to.conn.0], CloseReason::SlowConsumer)];
+            }
+            _ => return vec![Action::Mark(Mark::MailboxFull)],
+        };
+        match (route, from) {
+            (Route::Publish { to, push }, _) => match recipients(&self.chosen(to).1) {
+                Some(to) => vec![Action::Deliver { to, delivery: Delivery::Push(push.clone()) }],
+                None => vec![Action::Mark(Mark::Undeliverable)],
+            },
+            (Route::Close { to, reason }, _) => {
+                let (key, conns) = self.chosen(to);
+                let before = self.platforms(&key);
+                let gone = |entry: &Entry| entry.live && entry.key == key && conns.contains(&entry.conn);
+                self.entries.retain(|entry| !gone(entry));
+                let closed = recipients(&conns).map(|to| Action::Close { to, reason: *reason });
+                closed.into_iter().chain(self.told(&key, before)).collect()
+            }
+            (Route::Register { key, badge }, Some(conn)) => self.register(now, conn, key, *badge),
+            (Route::Reserve { key, device }, Some(conn)) => self.reserve(conn, key, *device),
+            (Route::Unregister(key), Some(conn)) => {
+                let before = self.platforms(key);
+                self.remove(key, conn);
+                self.told(key, before)
+            }
+            (Route::Watch(key), Some(conn)) => self.watch(conn, key),
+            (Route::Unwatch(key), Some(conn)) => {
+                self.watches.retain(|watch| *watch != (key.clone(), conn));
+                Vec::new()
+            }
+            (_, None) => Vec::new(),
+            (other, _) => panic!("{other:?} is not played here"),
+        }
+    }
+}
