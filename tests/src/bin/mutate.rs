@@ -1,3 +1,4 @@
+#![forbid(unsafe_code)]
 //! Feeds random and mutated inputs to decoders and connections: `mutate [COUNT [SEED]]`, ten million by default.
 
 use std::process::ExitCode;
