@@ -87,7 +87,7 @@ fn main() {
         server.perform(now, &mut to_client, |notice| match notice {
             ServerNotice::Handshake(_) => commands.push(ServerCommand::Accept { user: None }),
             ServerNotice::Request { ticket, body, .. } => {
-                commands.push(ServerCommand::Answer { ticket, body })
+                commands.push(ServerCommand::Answer { ticket, body });
             }
             _ => {}
         });

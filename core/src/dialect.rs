@@ -105,6 +105,15 @@ impl<D: Dialect> Context<'_, D> {
                 self.actions.push(Action::DropOldest);
                 self.send_anyway(frame.lossy());
             }
+            Overflow::Backpressure if self.shared.is_full() && !self.shared.fits(&frame) => {
+                self.close(CloseReason::SlowConsumer);
+            }
+            Overflow::Backpressure => {
+                if self.shared.is_full() {
+                    self.shared.congested(self.actions);
+                }
+                self.send_anyway(frame);
+            }
             Overflow::DropNewest | Overflow::DropOldest => self.send_anyway(frame.lossy()),
         }
     }

@@ -174,11 +174,11 @@ impl Limits {
     /// + pending_requests × 48    … and their table, which grows by doubling
     /// + pending_bytes + chunk    messages without an answer, in the application's own queue …
     /// + pending_requests × 96    … and its entries, of either kind
-    /// + registrations × 320      keys, groups and watches
+    /// + registrations × 320      keys, as many that are waited for, groups and watches
     /// + mailbox × 64             events on their way; their payloads are shared with whoever sent them
     /// ```
     pub fn connection_bytes_max(&self, chunk: u32) -> u64 {
-        let registrations = u64::from(self.keys_per_connection)
+        let registrations = u64::from(self.keys_per_connection.max(1)) * 2
             + u64::from(self.groups_per_connection)
             + u64::from(self.watches_per_connection);
         u64::from(self.receive_max)

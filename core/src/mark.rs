@@ -49,6 +49,8 @@ marks! {
     RegistrationRefused => "registration_refused",
     /// A message was published to a key or group that nobody is registered under.
     Undeliverable => "undeliverable",
+    /// A connection is not read for a while: it has sent to a key with a session that is too slow.
+    SenderHeld => "sender_held",
     /// A mailbox was full and the hub told its connection's policy.
     MailboxFull => "mailbox_full",
     /// A key was refused because another session has it.

@@ -21,6 +21,9 @@ pub enum Overflow {
     DropNewest,
     /// The oldest waiting message that may be dropped makes room; if there is none, the new one is dropped.
     DropOldest,
+    /// The message is queued all the same, and who sends to the peer's key is no longer read until half of the queue is
+    /// empty. Beyond the computed bound of the queue the connection is closed.
+    Backpressure,
 }
 
 /// One message for any number of connections.
@@ -172,4 +175,8 @@ pub enum Delivery {
     },
     /// The user cannot be watched: too many do.
     WatchRefused(Key),
+    /// A session of the key that the connection has sent to is too slow: it may be time to [wait](crate::Route::Wait).
+    Congested(Key),
+    /// The connection need not wait for the key.
+    Relieved(Key),
 }

@@ -46,6 +46,15 @@ pub enum Route {
     Watch(Key),
     /// The connection no longer wants to know.
     Unwatch(Key),
+    /// Too much waits for the connection, which has the key: who sends to the key with
+    /// [`Overflow::Backpressure`](crate::Overflow::Backpressure) is told.
+    Congested(Key),
+    /// That is over; it is, too, when the connection loses the key.
+    Relieved(Key),
+    /// The connection waits until no session of the key is congested.
+    Wait(Key),
+    /// It no longer waits.
+    Unwait(Key),
     /// The connection joins a group; joining twice is joining once.
     Join(GroupId),
     /// The connection leaves a group.
@@ -74,7 +83,11 @@ impl Route {
             | Self::Register { key, .. }
             | Self::Unregister(key)
             | Self::Watch(key)
-            | Self::Unwatch(key) => key.as_bytes(),
+            | Self::Unwatch(key)
+            | Self::Congested(key)
+            | Self::Relieved(key)
+            | Self::Wait(key)
+            | Self::Unwait(key) => key.as_bytes(),
             Self::Join(group) | Self::Leave(group) => group.as_bytes(),
             Self::Publish { to, .. } | Self::Close { to, .. } => match to {
                 To::Key(key) | To::Devices { key, .. } => key.as_bytes(),

@@ -23,9 +23,17 @@ fn member<T>(
     Ok(found)
 }
 
+fn as_unsigned(value: json::Literal<'_>) -> Result<Option<u64>, Invalid> {
+    value.unsigned()
+}
+
+fn as_signed(value: json::Literal<'_>) -> Result<Option<i64>, Invalid> {
+    value.signed()
+}
+
 #[test]
 fn integers_are_digits_and_nothing_else() {
-    let unsigned = |text: &str| member(&format!("{{\"x\":{text}}}"), |value| value.unsigned());
+    let unsigned = |text: &str| member(&format!("{{\"x\":{text}}}"), as_unsigned);
     assert_eq!(unsigned("0"), Ok(Some(0)));
     assert_eq!(unsigned("18446744073709551615"), Ok(Some(u64::MAX)));
     assert_eq!(unsigned(" 7 "), Ok(Some(7)));
@@ -50,7 +58,7 @@ fn integers_are_digits_and_nothing_else() {
     ] {
         assert_eq!(unsigned(wrong), Err(Invalid), "{wrong}");
     }
-    let signed = |text: &str| member(&format!("{{\"x\":{text}}}"), |value| value.signed());
+    let signed = |text: &str| member(&format!("{{\"x\":{text}}}"), as_signed);
     assert_eq!(signed("-9223372036854775808"), Ok(Some(i64::MIN)));
     assert_eq!(signed("-0"), Ok(Some(0)));
     assert_eq!(signed("9223372036854775808"), Err(Invalid));
@@ -59,7 +67,7 @@ fn integers_are_digits_and_nothing_else() {
 
 #[test]
 fn names_match_by_ascii_case_the_last_wins_and_null_changes_nothing() {
-    let unsigned = |text: &str| member(text, |value| value.unsigned());
+    let unsigned = |text: &str| member(text, as_unsigned);
     assert_eq!(unsigned(r#"{"X":1,"x":2,"X":3}"#), Ok(Some(3)));
     assert_eq!(unsigned(r#"{"x":1,"X":null}"#), Ok(Some(1)));
     assert_eq!(unsigned(r#"{"\u0078":4}"#), Ok(Some(4)), "a name may be escaped");

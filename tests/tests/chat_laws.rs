@@ -36,26 +36,19 @@ proptest! {
     }
 }
 
-/// What one user's connection must have got, by the plain rules.
-#[derive(Default)]
-struct Books {
-    /// By sender's connection: the numbers that its receiver got last.
-    last: BTreeMap<(ConnId, ConnId), u64>,
-    received: u64,
-}
-
 /// A random life of a whole gateway: connects, messages, slow readers, closes and cuts, in any order.
 fn schedule(seed: u64) -> (u64, BTreeMap<ConnId, Vec<Arrival>>) {
     let mut random = Random::new(seed);
     let on_duplicate = [Admission::NewestWins, Admission::RejectNew, Admission::Many][random.below(3)];
-    let on_slow = [Overflow::Close, Overflow::DropNewest, Overflow::DropOldest][random.below(3)];
+    let on_slow = [Overflow::Close, Overflow::DropNewest, Overflow::DropOldest, Overflow::Backpressure]
+        [random.below(4)];
     let config = Arc::new(ServerConfig { on_duplicate, on_slow, ..ServerConfig::default() });
     let limits =
         Limits { send_queue_bytes: 2048, send_max: 512, receive_max: 512, mailbox: 8, ..Limits::default() };
     let hub = Config { limits: Arc::new(limits), ..Config::default() };
     let mut gateway = Gateway::new(hub).in_any_order(seed);
     let mut conns: Vec<ConnId> = Vec::new();
-    let (mut number, mut arrived) = (0, BTreeMap::<ConnId, Vec<Arrival>>::new());
+    let mut number = 0;
     for _ in 0..60 {
         let conn = conns.get(random.below(conns.len())).copied();
         match (random.below(12), conn) {
@@ -89,28 +82,32 @@ fn schedule(seed: u64) -> (u64, BTreeMap<ConnId, Vec<Arrival>>) {
             assert!((0..4).all(|user| gateway.hub().sessions_of(&user_key(user)) <= 1), "seed {seed}");
         }
     }
-    gateway.run();
-    let mut books = Books::default();
     for conn in &conns {
-        let got = gateway.arrivals(*conn);
-        let end = got.iter().position(|arrival| matches!(arrival, Arrival::Closed { .. } | Arrival::Aborted));
-        assert!(
-            end.is_none_or(|end| end + 1 == got.len()),
-            "seed {seed}: something behind the end of {conn:?}"
-        );
-        for arrival in &got {
-            let Arrival::Frame(Opcode::Text, data) = arrival else { continue };
-            let message = chat::Message::decode(data).expect("a message");
-            let number: u64 = message.content().parse().expect("a number");
-            let last = books.last.entry((ConnId(message.sender), *conn)).or_default();
-            assert!(*last < number, "seed {seed}: {number} behind {last}");
-            *last = number;
-            books.received += 1;
-        }
-        arrived.insert(*conn, got);
+        gateway.read_with(*conn, Patience::All);
     }
+    gateway.run();
+    let stuck = conns.iter().find(|conn| gateway.closed(**conn).is_none() && !gateway.wants_read(**conn));
+    assert_eq!((stuck, gateway.hub().waiting()), (None, 0), "seed {seed}: waits for ever");
+    let arrived: BTreeMap<_, _> = conns.iter().map(|conn| (*conn, gateway.arrivals(*conn))).collect();
+    let received = arrived.values().map(|got| check_arrivals(seed, got)).sum();
     gateway.finish();
-    (books.received, arrived)
+    (received, arrived)
+}
+
+/// Nothing comes behind the end, and what comes from one connection comes in its order; how many messages there are.
+fn check_arrivals(seed: u64, got: &[Arrival]) -> u64 {
+    let end = got.iter().position(|arrival| matches!(arrival, Arrival::Closed { .. } | Arrival::Aborted));
+    assert!(end.is_none_or(|end| end + 1 == got.len()), "seed {seed}: something behind the end");
+    let (mut last, mut received) = (BTreeMap::<u64, u64>::new(), 0);
+    for arrival in got {
+        let Arrival::Frame(Opcode::Text, data) = arrival else { continue };
+        let message = chat::Message::decode(data).expect("a message");
+        let number: u64 = message.content().parse().expect("a number");
+        let before = last.insert(message.sender, number).unwrap_or_default();
+        assert!(before < number, "seed {seed}: {number} behind {before}");
+        received += 1;
+    }
+    received
 }
 
 #[test]

@@ -108,7 +108,9 @@ impl Dialect for Client {
             | Delivery::Reserved(_)
             | Delivery::Rejected { .. }
             | Delivery::Presence { .. }
-            | Delivery::WatchRefused(_) => {}
+            | Delivery::WatchRefused(_)
+            | Delivery::Congested(_)
+            | Delivery::Relieved(_) => {}
         }
     }
 

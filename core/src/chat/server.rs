@@ -169,7 +169,9 @@ impl Dialect for Server {
             Delivery::Rejected { .. }
             | Delivery::Reserved(_)
             | Delivery::Presence { .. }
-            | Delivery::WatchRefused(_) => {}
+            | Delivery::WatchRefused(_)
+            | Delivery::Congested(_)
+            | Delivery::Relieved(_) => {}
         }
     }
 

@@ -99,10 +99,13 @@ impl<D: Dialect> Connection<D> {
         connection
     }
 
-    /// Whether the driver should read from the peer. False while too much waits to be written or to be answered, so
-    /// that the transport pushes back. What was already read is handed over all the same.
+    /// Whether the driver should read from the peer. False while too much waits to be written or to be answered, or
+    /// for someone whom the peer has sent to, so that the transport pushes back. What was already read is handed over all the same.
     pub fn wants_read(&self) -> bool {
-        self.shared.is_open() && self.shared.has_room() && self.dialect.wants_read(self.shared.limits())
+        self.shared.is_open()
+            && self.shared.has_room()
+            && !self.shared.is_waiting()
+            && self.dialect.wants_read(self.shared.limits())
     }
 
     /// Whether the application should produce more answers now. False while too much waits to be written.
@@ -153,6 +156,8 @@ impl<D: Dialect> Connection<D> {
 
     fn deliver(&mut self, now: Instant, delivery: Delivery, actions: &mut Actions<Action<D::Notice>>) {
         match &delivery {
+            Delivery::Congested(key) => return self.shared.wait(key.clone(), actions),
+            Delivery::Relieved(key) => return self.shared.stop_waiting(key.clone()),
             // What was on its way while the connection stopped watching.
             Delivery::Presence { key, .. } if !self.shared.watches(key, actions) => return,
             Delivery::WatchRefused(key) => self.shared.unwatch(key, actions),
@@ -181,6 +186,7 @@ impl<D: Dialect> Connection<D> {
         {
             self.end(now, reason, actions);
         }
+        self.shared.relieve(actions);
         let paused = self.shared.is_open() && !self.wants_read();
         if self.shared.set_paused(now, paused) {
             actions.push(Action::Mark(Mark::ReadPaused));

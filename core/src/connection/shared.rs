@@ -41,6 +41,7 @@ enum Registration {
     Key(Key),
     Group(GroupId),
     Watch(Key),
+    Wait(Key),
 }
 
 impl Registration {
@@ -49,6 +50,7 @@ impl Registration {
             Self::Key(key) => Route::Unregister(key),
             Self::Group(group) => Route::Leave(group),
             Self::Watch(key) => Route::Unwatch(key),
+            Self::Wait(key) => Route::Unwait(key),
         }
     }
 }
@@ -59,6 +61,10 @@ pub(crate) struct Shared {
     limits: Arc<Limits>,
     deadlines: Deadlines<TIMERS>,
     registrations: Vec<Registration>,
+    /// How many of them are keys that are waited for.
+    waits: u32,
+    /// Whether the hub was told that too much waits for the peer.
+    is_congested: bool,
     /// The latest time seen; time never goes backwards.
     now: Instant,
     /// When the last complete package arrived. Receiving only stores this; the silence timer looks at it.
@@ -86,6 +92,8 @@ impl Shared {
             limits,
             deadlines,
             registrations: Vec::new(),
+            waits: 0,
+            is_congested: false,
             now,
             heard_at: now,
             progress_at: now,
@@ -243,6 +251,55 @@ impl Shared {
         if self.unsent == 0 {
             // Drivers flush before they look at the next timeout, so a deadline per heartbeat costs no timer.
             self.deadlines.disarm(Timer::Write as usize);
+        }
+    }
+
+    // Back-pressure on senders.
+
+    /// Tells the hub that too much waits for the peer.
+    pub(crate) fn congested<N>(&mut self, actions: &mut Actions<Action<N>>) {
+        if self.is_open() && !mem::replace(&mut self.is_congested, true) {
+            self.tell_of_keys(Route::Congested, actions);
+        }
+    }
+
+    /// Tells the hub once there is room again.
+    pub(super) fn relieve<N>(&mut self, actions: &mut Actions<Action<N>>) {
+        if self.is_congested && self.has_room() {
+            self.is_congested = false;
+            self.tell_of_keys(Route::Relieved, actions);
+        }
+    }
+
+    fn tell_of_keys<N>(&self, tell: impl Fn(Key) -> Route, actions: &mut Actions<Action<N>>) {
+        for registration in &self.registrations {
+            if let Registration::Key(key) = registration {
+                actions.push(Action::Route(tell(key.clone())));
+            }
+        }
+    }
+
+    /// Whether a key that the peer has sent to is waited for.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waits > 0
+    }
+
+    /// Waits for a congested key. Who waits for as many as it may have keys will hear of another one later.
+    pub(super) fn wait<N>(&mut self, key: Key, actions: &mut Actions<Action<N>>) {
+        let wait = Registration::Wait(key.clone());
+        if self.waits < self.limits.keys_per_connection.max(1) && !self.registrations.contains(&wait) {
+            self.waits += 1;
+            self.registrations.push(wait);
+            actions.push(Action::Mark(Mark::SenderHeld));
+            actions.push(Action::Route(Route::Wait(key)));
+        }
+    }
+
+    pub(super) fn stop_waiting(&mut self, key: Key) {
+        let wait = Registration::Wait(key);
+        if let Some(at) = self.registrations.iter().position(|one| *one == wait) {
+            self.registrations.swap_remove(at);
+            self.waits -= 1;
         }
     }
 
@@ -434,6 +491,7 @@ impl Shared {
     }
 
     fn undo_registrations<N>(&mut self, actions: &mut Actions<Action<N>>) {
+        self.waits = 0;
         for registration in mem::take(&mut self.registrations) {
             actions.push(Action::Route(registration.undo()));
         }

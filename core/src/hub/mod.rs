@@ -20,6 +20,7 @@
 //! ```
 
 mod admission;
+mod congestion;
 mod device;
 mod event;
 mod presence;
@@ -65,6 +66,9 @@ pub struct Hub<M: Clone> {
     reserved: Table<Key, Session<M>>,
     watchers: Table<Key, Address<M>>,
     groups: Table<GroupId, Address<M>>,
+    /// The sessions for which too much waits, and those who wait for them.
+    congested: Table<Key, Address<M>>,
+    waiting: Table<Key, Address<M>>,
     storms: Storms,
 }
 
@@ -81,6 +85,8 @@ impl<M: Clone> Hub<M> {
             reserved: Table::new(seed ^ 0x7265_7365_7276_6564),
             watchers: Table::new(seed ^ 0x7761_7463_6865_7273),
             groups: Table::new(seed ^ 0x6772_6f75_7073),
+            congested: Table::new(seed ^ 0x636f_6e67_6573_7469),
+            waiting: Table::new(seed ^ 0x77_6169_7469_6e67),
             storms: Storms::new(seed ^ 0x7374_6f72_6d73),
         }
     }
@@ -115,6 +121,11 @@ impl<M: Clone> Hub<M> {
         self.watchers.members()
     }
 
+    /// How many connections wait because somebody is too slow, for all keys together.
+    pub fn waiting(&self) -> usize {
+        self.waiting.members()
+    }
+
     /// How many groups have a member.
     pub fn groups(&self) -> usize {
         self.groups.len()
@@ -128,17 +139,19 @@ impl<M: Clone> Hub<M> {
     /// Bytes on the heap that this shard owns; at most [`footprint_max`](Self::footprint_max).
     pub fn footprint(&self) -> usize {
         let tables = self.sessions.footprint() + self.reserved.footprint();
-        tables + self.watchers.footprint() + self.groups.footprint() + self.storms.footprint()
+        let others = self.watchers.footprint() + self.groups.footprint() + self.storms.footprint();
+        tables + others + self.congested.footprint() + self.waiting.footprint()
     }
 
-    /// The most that so many registrations – sessions, reservations, watches and memberships – can make a shard own,
-    /// in bytes, names of the greatest length included. A process has at most
-    /// [`connections`](Limits::connections) times ([`keys_per_connection`](Limits::keys_per_connection) plus
+    /// The most that so many registrations – sessions, those of them that are congested, reservations, watches, waits
+    /// and memberships – can make a shard own, in bytes, names of the greatest length included. A process has at most
+    /// [`connections`](Limits::connections) times (three times
+    /// [`keys_per_connection`](Limits::keys_per_connection) plus
     /// [`watches_per_connection`](Limits::watches_per_connection) plus
     /// [`groups_per_connection`](Limits::groups_per_connection)) of them, over all shards.
     pub const fn footprint_max(registrations: usize, limits: &Limits) -> usize {
         // All tables start with room for a few.
-        (registrations + 16)
+        (registrations + 24)
             .saturating_mul(member_bytes_max::<Key, Session<M>>())
             .saturating_add(Storms::footprint_max(limits.replacements_remembered as usize))
     }
@@ -160,7 +173,10 @@ impl<M: Clone> Hub<M> {
         self.groups.push(group, from);
     }
 
-    fn publish(&mut self, to: &To, push: Push, actions: &mut Actions<Action<M>>) {
+    fn publish(&mut self, from: Option<Address<M>>, to: &To, push: Push, actions: &mut Actions<Action<M>>) {
+        if push.overflow() == Overflow::Backpressure {
+            self.tell_of_congestion(from, to, actions);
+        }
         let recipients = match to {
             To::Key(key) => self.sessions.recipients(key),
             To::Devices { key, platforms } => self.sessions.recipients_on(key, *platforms),
@@ -186,13 +202,14 @@ impl<M: Clone> Hub<M> {
         let before = self.sessions.platforms(&key);
         if let Some(to) = self.take(&key, platforms) {
             actions.push(Action::Close { to, reason });
+            self.relieve_lost(&key, actions);
             self.announce(key, before, actions);
         }
     }
 
     fn routed(&mut self, from: Option<Address<M>>, route: Route, actions: &mut Actions<Action<M>>) {
         match (route, from) {
-            (Route::Publish { to, push }, _) => self.publish(&to, push, actions),
+            (Route::Publish { to, push }, from) => self.publish(from, &to, push, actions),
             (Route::Close { to, reason }, _) => self.close(to, reason, actions),
             // Everything else is about the connection that asks.
             (route, Some(from)) => self.asked(from, route, actions),
@@ -207,6 +224,10 @@ impl<M: Clone> Hub<M> {
             Route::Unregister(key) => self.unregister(key, from.conn, actions),
             Route::Watch(key) => self.watch(from, key, actions),
             Route::Unwatch(key) => _ = self.watchers.remove(key, from.conn),
+            Route::Congested(key) => self.congest(from, key),
+            Route::Relieved(key) => self.relieve(&key, from.conn, actions),
+            Route::Wait(key) => self.wait(from, key, actions),
+            Route::Unwait(key) => _ = self.waiting.remove(key, from.conn),
             Route::Join(group) => self.join(from, group, actions),
             Route::Leave(group) => _ = self.groups.remove(group, from.conn),
             Route::Publish { .. } | Route::Close { .. } => {}
@@ -248,6 +269,7 @@ impl<M: Clone> fmt::Debug for Hub<M> {
             .field("reserved", &self.reserved())
             .field("watchers", &self.watchers())
             .field("groups", &self.groups())
+            .field("waiting", &self.waiting())
             .finish_non_exhaustive()
     }
 }

@@ -159,6 +159,7 @@ impl<M: Clone> Hub<M> {
             self.storms.count(self.now, key, &self.limits);
             actions.push(Action::Mark(Mark::KeyReplaced));
             actions.push(Action::Close { to, reason });
+            self.relieve_lost(key, actions);
         }
     }
 
@@ -167,6 +168,7 @@ impl<M: Clone> Hub<M> {
         self.reserved.remove(key.clone(), conn);
         let before = self.sessions.platforms(&key);
         if self.sessions.remove(key.clone(), conn).is_some() {
+            self.relieve(&key, conn, actions);
             self.announce(key, before, actions);
         }
     }

@@ -320,7 +320,9 @@ impl Dialect for Client {
             Delivery::Admitted(_)
             | Delivery::Reserved(_)
             | Delivery::Presence { .. }
-            | Delivery::WatchRefused(_) => {}
+            | Delivery::WatchRefused(_)
+            | Delivery::Congested(_)
+            | Delivery::Relieved(_) => {}
         }
     }
 

@@ -325,7 +325,9 @@ impl Dialect for Server {
             Delivery::Admitted(_)
             | Delivery::Reserved(_)
             | Delivery::Presence { .. }
-            | Delivery::WatchRefused(_) => {}
+            | Delivery::WatchRefused(_)
+            | Delivery::Congested(_)
+            | Delivery::Relieved(_) => {}
         }
     }
 

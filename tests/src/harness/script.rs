@@ -103,7 +103,7 @@ impl<'a> Script<'a> {
 
     /// What to do where a queue is full.
     pub fn overflow(&mut self) -> Overflow {
-        [Overflow::DropNewest, Overflow::DropOldest, Overflow::Close][self.choose(3)]
+        [Overflow::DropNewest, Overflow::DropOldest, Overflow::Close, Overflow::Backpressure][self.choose(4)]
     }
 
     /// One of four keys.
@@ -156,9 +156,11 @@ impl<'a> Script<'a> {
             1 => Event::Drain(reason),
             2..=4 => Event::Delivered(Delivery::Admitted(self.key())),
             5 => Event::Delivered(Delivery::Rejected { key: self.key(), why: Refusal::Taken }),
-            6 => Event::Delivered(match self.choose(4) {
+            6 => Event::Delivered(match self.choose(6) {
                 0 => Delivery::WatchRefused(self.key()),
                 1 => Delivery::Reserved(self.key()),
+                2 => Delivery::Congested(self.key()),
+                3 => Delivery::Relieved(self.key()),
                 _ => Delivery::Presence { key: self.key(), platforms: PlatformSet::from(Platform::WEB) },
             }),
             _ => Event::Delivered(Delivery::Push(Push::new(self.route(), self.body(), self.overflow()))),

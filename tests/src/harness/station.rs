@@ -40,6 +40,8 @@ enum Registered {
     Group(Vec<u8>),
     /// The watch of a key.
     Watch(Vec<u8>),
+    /// A key that is waited for.
+    Wait(Vec<u8>),
 }
 
 /// One connection and what its driver keeps for it. Besides the laws of [`Checked`] every step checks that
@@ -128,6 +130,9 @@ where
 
     /// Hands over one event.
     pub fn event(&mut self, now: Instant, event: Event<D::Command>) {
+        if let Event::Delivered(linkspan_core::Delivery::Relieved(key)) = &event {
+            self.registered.remove(&Registered::Wait(key.as_bytes().to_vec()));
+        }
         if let Event::Flushed(_) = &event {
             self.progress_at = self.now().max(now);
         }
@@ -288,6 +293,8 @@ where
                 self.registered.insert(Registered::Key(key.as_bytes().to_vec()));
             }
             Route::Unregister(key) => _ = self.registered.remove(&Registered::Key(key.as_bytes().to_vec())),
+            Route::Wait(key) => _ = self.registered.insert(Registered::Wait(key.as_bytes().to_vec())),
+            Route::Unwait(key) => _ = self.registered.remove(&Registered::Wait(key.as_bytes().to_vec())),
             Route::Watch(key) => _ = self.registered.insert(Registered::Watch(key.as_bytes().to_vec())),
             Route::Unwatch(key) => _ = self.registered.remove(&Registered::Watch(key.as_bytes().to_vec())),
             Route::Join(group) => _ = self.registered.insert(Registered::Group(group.as_bytes().to_vec())),

@@ -218,7 +218,8 @@ impl Gateway {
             (0, 0, 0),
             "registrations are left"
         );
-        assert_eq!((self.hub.reserved(), self.hub.watchers()), (0, 0), "places or watches are left");
+        let rest = (self.hub.reserved(), self.hub.watchers(), self.hub.waiting());
+        assert_eq!(rest, (0, 0, 0), "places, watches or waits are left");
         self.hub.sweep(self.now + self.limits.replacement_window);
         assert_eq!(self.hub.footprint(), 0, "the hub keeps memory");
     }

@@ -83,3 +83,123 @@ fn two_thousand_messages_of_fifty_senders_keep_their_order() {
         chat.gateway.finish();
     }
 }
+
+fn pressed(limits: Limits) -> Chat {
+    let config = ServerConfig { on_slow: Overflow::Backpressure, ..ServerConfig::default() };
+    Chat::new(config, Limits { send_queue_bytes: 2048, ..limits })
+}
+
+#[test]
+fn who_sends_to_a_slow_receiver_waits_until_half_of_its_queue_is_empty() {
+    let mut chat = pressed(Limits::default());
+    let [one, two, three] = [1, 2, 3].map(|user| chat.connect(user));
+    chat.gateway.read_with(two, Patience::None);
+    for number in 0..100 {
+        chat.gateway.receive(one, Opcode::Text, send(1, 2, &number.to_string()));
+        chat.gateway.run();
+    }
+    // Eight fill the queue, the ninth finds it full, and the sender hears of it with the tenth.
+    assert_eq!(chat.gateway.waiting(two), 10);
+    assert!(!chat.gateway.wants_read(one));
+    assert_eq!((chat.gateway.hub().waiting(), chat.gateway.marked(Mark::SenderHeld)), (1, 1));
+
+    // Who waits gets what is for it, and whoever sends to others goes on.
+    chat.say(three, &send(3, 1, "hello"));
+    assert_eq!(chat.texts(one), [send(3, 1, "hello")]);
+
+    // It goes on when less than half waits, not before.
+    chat.gateway.read_with(two, Patience::Some(5));
+    chat.gateway.read_with(two, Patience::None);
+    assert!(!chat.gateway.wants_read(one));
+    chat.gateway.read_with(two, Patience::Some(3));
+    chat.gateway.run();
+    let texts = chat.texts(two);
+    assert_eq!(
+        texts,
+        (0..100).map(|number| send(1, 2, &number.to_string())).collect::<Vec<_>>(),
+        "none is lost"
+    );
+    assert!(chat.gateway.wants_read(one));
+    assert_eq!(chat.gateway.hub().waiting(), 0);
+    chat.gateway.finish();
+}
+
+#[test]
+fn many_senders_wait_for_one_receiver_and_lose_nothing() {
+    for seed in 0..50 {
+        let mut chat = pressed(Limits { mailbox: 2_000, ..Limits::default() });
+        chat.gateway = chat.gateway.in_any_order(seed);
+        let receiver = chat.connect(1000);
+        chat.gateway.read_with(receiver, Patience::Some(1));
+        let senders: Vec<_> = (0..20).map(|user| chat.connect(user)).collect();
+        for number in 0..50 {
+            for (user, conn) in senders.iter().enumerate() {
+                chat.gateway.receive(*conn, Opcode::Text, send(user as u64, 1000, &number.to_string()));
+            }
+        }
+        chat.gateway.run();
+        assert_eq!(chat.texts(receiver).len(), 1000, "seed {seed}");
+        assert!(chat.gateway.marked(Mark::SenderHeld) > 0);
+        assert_eq!(chat.gateway.hub().waiting(), 0);
+        chat.gateway.finish();
+    }
+}
+
+#[test]
+fn nobody_waits_for_who_has_left() {
+    for end in [CloseReason::ConnectionLost, CloseReason::PeerClosed] {
+        let mut chat = pressed(Limits::default());
+        let [one, two] = [1, 2].map(|user| chat.connect(user));
+        chat.gateway.read_with(two, Patience::None);
+        for _ in 0..20 {
+            chat.say(one, &send(1, 2, "x"));
+        }
+        assert!(!chat.gateway.wants_read(one));
+        match end {
+            CloseReason::PeerClosed => _ = chat.connect(2),
+            lost => chat.gateway.hang_up(two, lost),
+        }
+        chat.gateway.run();
+        assert!(chat.gateway.wants_read(one), "it has left, or another one has its place");
+        assert_eq!(chat.gateway.hub().waiting(), 0);
+        chat.gateway.finish();
+    }
+    // And who reads nothing for too long leaves.
+    let mut chat = pressed(Limits::default());
+    let [one, two] = [1, 2].map(|user| chat.connect(user));
+    chat.gateway.read_with(two, Patience::None);
+    for _ in 0..20 {
+        chat.say(one, &send(1, 2, "x"));
+    }
+    chat.gateway.advance(Limits::default().write_timeout);
+    assert_eq!(chat.gateway.closed(two), Some(CloseReason::WriteTimeout));
+    assert!(chat.gateway.wants_read(one));
+    // A sender that ends while it waits is forgotten.
+    let three = chat.connect(3);
+    chat.gateway.read_with(three, Patience::None);
+    for _ in 0..20 {
+        chat.say(one, &send(1, 3, "x"));
+    }
+    assert_eq!(chat.gateway.hub().waiting(), 1);
+    chat.gateway.drain(one, CloseReason::Stopping);
+    chat.gateway.run();
+    assert_eq!(chat.gateway.hub().waiting(), 0);
+    chat.gateway.finish();
+}
+
+#[test]
+fn back_pressure_has_a_bound() {
+    let mut chat = pressed(Limits { send_max: 512, receive_max: 512, ..Limits::default() });
+    let senders: Vec<_> = (0..10).map(|user| chat.connect(user)).collect();
+    let slow = chat.connect(1000);
+    chat.gateway.read_with(slow, Patience::None);
+    for conn in &senders {
+        for _ in 0..10 {
+            chat.gateway.receive(*conn, Opcode::Text, send(1, 1000, "x"));
+        }
+    }
+    chat.gateway.run();
+    assert_eq!(chat.gateway.closed(slow), Some(CloseReason::SlowConsumer), "too many at once");
+    assert!(senders.iter().all(|conn| chat.gateway.wants_read(*conn)));
+    chat.gateway.finish();
+}
