@@ -67,7 +67,7 @@ fn schedule(seed: u64) -> (u64, BTreeMap<ConnId, Vec<Arrival>>) {
                 gateway.read_with(conn, patience);
             }
             (9, Some(conn)) => {
-                gateway.receive(conn, Opcode::Text, [&b"{\"type\":3}"[..], b"x"][random.below(2)])
+                gateway.receive(conn, Opcode::Text, [&b"{\"type\":3}"[..], b"x"][random.below(2)]);
             }
             (10, Some(conn)) => {
                 let reason = [CloseReason::PeerClosed, CloseReason::ConnectionLost][random.below(2)];

@@ -84,9 +84,10 @@ fn two_thousand_messages_of_fifty_senders_keep_their_order() {
     }
 }
 
-fn pressed(limits: Limits) -> Chat {
+fn pressed(mut limits: Limits) -> Chat {
+    limits.send_queue_bytes = 2048;
     let config = ServerConfig { on_slow: Overflow::Backpressure, ..ServerConfig::default() };
-    Chat::new(config, Limits { send_queue_bytes: 2048, ..limits })
+    Chat::new(config, limits)
 }
 
 #[test]
