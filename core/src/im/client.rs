@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Answer, Functions, Reply, envelope};
+use super::{Answer, Functions, Reply, Token, envelope};
 use crate::json;
 use crate::{CloseReason, Context, Delivery, Dialect, Frame, Instant, Limits, Mark, Opcode, Violation};
 
@@ -43,7 +43,7 @@ pub enum ClientCommand {
         /// What the answer will be known by.
         operation: String,
         /// What proves the user.
-        token: String,
+        token: Token,
         /// Whether new messages shall come as lists.
         batch: bool,
     },
@@ -165,7 +165,9 @@ impl Dialect for Client {
 
     fn command(&mut self, command: ClientCommand, cx: &mut Context<'_, Self>) {
         match command {
-            ClientCommand::Login { operation, token, batch } => self.login(&operation, &token, batch, cx),
+            ClientCommand::Login { operation, token, batch } => {
+                self.login(&operation, token.as_str(), batch, cx);
+            }
             ClientCommand::Call { operation, function, data } => {
                 self.call(&operation, &function, &data, false, cx);
             }

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::mem;
 
-use super::{Arguments, DoorConfig, OperationIds, parse_platform};
+use super::{Arguments, DoorConfig, OperationIds, Token, parse_platform};
 use crate::hub::{Badge, Device, Refusal};
 use crate::{Actions, Instant, Key, Limits, Machine, Route};
 
@@ -108,7 +108,7 @@ pub enum DoorAction {
     /// Find out whose token this is; report it as an event.
     CheckToken {
         /// The token.
-        token: String,
+        token: Token,
         /// The user whom it should be of.
         user: Key,
         /// What the check is known by in logs.
@@ -136,7 +136,7 @@ enum State {
 pub struct Door {
     state: State,
     visitor: Option<Visitor>,
-    token: String,
+    token: Token,
     operation: String,
     upgrade: UpgradeCheck,
     deadline: Instant,
@@ -160,7 +160,7 @@ impl Door {
         let mut door = Self {
             state: State::Done,
             visitor: None,
-            token: String::new(),
+            token: Token::default(),
             operation: String::new(),
             upgrade,
             deadline: now + limits.handshake_timeout,
@@ -179,7 +179,7 @@ impl Door {
         };
         let device = Device::of(parse_platform(&platform));
         // 0 would say that there is no token.
-        let hash = crate::hash::hash(config.seed, token.as_bytes()).max(1);
+        let hash = crate::hash::hash(config.seed, token.as_str().as_bytes()).max(1);
         let badge = Badge { device, token: hash, admission: config.admission };
         let unix = config.origin_unix + now.since_origin();
         door.operation = operation
@@ -199,7 +199,7 @@ impl Door {
 
     /// Bytes on the heap that the door owns.
     pub fn footprint(&self) -> usize {
-        self.token.capacity() + self.operation.capacity()
+        self.token.footprint() + self.operation.capacity()
     }
 
     /// Ends, with or without an answer; gives the place back if one is held, or may be on its way.
@@ -211,7 +211,7 @@ impl Door {
             actions.push(last);
         }
         self.state = State::Done;
-        self.token = String::new();
+        self.token = Token::default();
         self.operation = String::new();
     }
 
@@ -222,7 +222,7 @@ impl Door {
     fn check_token(&mut self, actions: &mut Actions<DoorAction>) {
         let Some(visitor) = &self.visitor else { return };
         self.state = State::Checking;
-        let [token, operation] = [&mut self.token, &mut self.operation].map(mem::take);
+        let (token, operation) = (mem::take(&mut self.token), mem::take(&mut self.operation));
         actions.push(DoorAction::CheckToken { token, user: visitor.user.clone(), operation });
     }
 

@@ -30,6 +30,7 @@ mod operation;
 mod query;
 mod server;
 mod server_api;
+mod token;
 mod user;
 
 pub use self::client::{Client, ClientCommand, ClientNotice};
@@ -42,5 +43,6 @@ pub use self::operation::OperationIds;
 pub use self::query::{Arguments, parse_platform};
 pub use self::server::Server;
 pub use self::server_api::{Audience, Call, Mode, Request, ServerCommand, ServerNotice};
+pub use self::token::Token;
 pub use self::user::{SessionId, User, UserAction, UserEvent};
 pub use crate::pending::Ticket;

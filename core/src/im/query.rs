@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::Token;
 use crate::hub::Platform;
 
 /// The arguments of a handshake; of a repeated one the first counts. Names are case-sensitive.
@@ -11,7 +12,7 @@ pub struct Arguments {
     /// `sendID`: the user.
     pub user: Option<String>,
     /// `token`: what proves it.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// `platformID`: the number of the platform.
     pub platform: Option<String>,
     /// `operationID`: what the check of the token is known by.
@@ -27,9 +28,14 @@ impl Arguments {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let field = match unescape(name).as_deref() {
                 Some("sendID") => &mut arguments.user,
-                Some("token") => &mut arguments.token,
                 Some("platformID") => &mut arguments.platform,
                 Some("operationID") => &mut arguments.operation,
+                Some("token") => {
+                    if arguments.token.is_none() {
+                        arguments.token = unescape(value).map(Token::from);
+                    }
+                    continue;
+                }
                 _ => continue,
             };
             if field.is_none() {

@@ -106,7 +106,7 @@ impl Server {
         if name == Functions::LOGIN {
             let token = credentials(&data).and_then(|(user, token)| {
                 let is_own = user.as_bytes() == self.visitor.user.as_bytes();
-                if is_own { Ok(token) } else { Err(Fault::Parameter) }
+                if is_own { Ok(token.into()) } else { Err(Fault::Parameter) }
             });
             return Call::Login { token, batch };
         }

@@ -1,9 +1,8 @@
 //! What the server's end tells the application, and is asked by it.
 
 use alloc::string::String;
-use core::fmt;
 
-use super::{Answer, Check, Fault};
+use super::{Answer, Check, Fault, Token};
 use crate::pending::Ticket;
 use crate::{GroupId, Push, To};
 
@@ -17,12 +16,12 @@ pub struct Request {
 }
 
 /// What a client asks for.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// To log its user in.
     Login {
         /// The token, if the arguments are right and name the connection's user.
-        token: Result<String, Fault>,
+        token: Result<Token, Fault>,
         /// Whether new messages shall come as lists.
         batch: bool,
     },
@@ -35,24 +34,6 @@ pub enum Call {
         /// What is known about the two.
         check: Check,
     },
-}
-
-// By hand: a token does not belong into logs.
-impl fmt::Debug for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Login { token, batch } => {
-                let token = token.as_ref().map(|_| "…");
-                f.debug_struct("Login").field("token", &token).field("batch", batch).finish()
-            }
-            Self::Function { name, data, check } => f
-                .debug_struct("Function")
-                .field("name", name)
-                .field("data", data)
-                .field("check", check)
-                .finish(),
-        }
-    }
 }
 
 /// Who hears an answer.

@@ -6,7 +6,7 @@ use core::mem;
 use core::time::Duration;
 
 use super::server_api::{Audience, Call, Mode, Request};
-use super::{Answer, Check, Deliver, Fault, Functions, Reply};
+use super::{Answer, Check, Deliver, Fault, Functions, Reply, Token};
 use crate::hub::Platform;
 use crate::pending::Ticket;
 use crate::{Actions, ConnId, Instant, Key, Limits, Machine, Push, Route};
@@ -90,7 +90,7 @@ pub enum UserAction {
         /// What the request is known by.
         operation: String,
         /// What the client has sent as its token.
-        token: String,
+        token: Token,
     },
     /// Have the backend run a function, and give its answer to the connection, for [`Audience::User`].
     Call {
@@ -298,7 +298,7 @@ impl User {
         &mut self,
         session: SessionId,
         operation: String,
-        token: Result<String, Fault>,
+        token: Result<Token, Fault>,
         batch: bool,
         actions: &mut Actions<UserAction>,
     ) {

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use linkspan_core::im;
 use linkspan_core::pomelo::{Client, Server};
 use linkspan_core::{
     Action, Actions, Class, CloseReason, Connection, Dialect, Event, Flushed, Frame, Instant, Limits,
@@ -28,6 +29,18 @@ impl Ready for Server {
 impl Ready for Client {
     fn is_ready(&self) -> bool {
         self.is_working()
+    }
+}
+
+impl Ready for im::Server {
+    fn is_ready(&self) -> bool {
+        self.is_open()
+    }
+}
+
+impl Ready for im::Client {
+    fn is_ready(&self) -> bool {
+        true
     }
 }
 

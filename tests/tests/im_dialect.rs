@@ -1,0 +1,14 @@
+//! The IM dialect: recorded scripts, every step of door, connection and session, and what an attacker may try.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod im_dialect {
+    mod door;
+    mod envelope;
+    mod functions;
+    mod server;
+    mod threats;
+    mod user;
+    mod vectors;
+    mod world;
+}
