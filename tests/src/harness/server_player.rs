@@ -170,12 +170,14 @@ impl<'a> ServerPlayer<'a> {
             message.extend_from_slice(&route);
         }
         let body = self.script.body();
-        match pomelo::deflate(&body) {
-            Some(smaller) if self.script.choose(4) == 1 => {
+        // Compressing is dear, so it is decided first.
+        let smaller = if self.script.choose(4) == 1 { pomelo::deflate(&body) } else { None };
+        match smaller {
+            Some(smaller) => {
                 flag |= 0x10;
                 message.extend_from_slice(&smaller);
             }
-            _ => message.extend_from_slice(&body[..body.len().min(300)]),
+            None => message.extend_from_slice(&body[..body.len().min(300)]),
         }
         if self.script.choose(8) == 1 {
             flag |= 0xe0;
