@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use linkspan_core::hub::{self, Admission, DevicePolicy, Hub, Platform, PlatformSet};
+use linkspan_core::hub::{self, Admission, DevicePolicy, Hub, Platform, PlatformSet, Refusal};
 use linkspan_core::{
     Action, Actions, CloseReason, Connection, Delivery, Event, Instant, Limits, Machine, Mark, Opcode, Route,
 };
@@ -118,10 +118,8 @@ impl<'a> House<'a> {
         }
         // Half of them read their mail to the end before they end themselves.
         for at in 0..self.peers.len() {
-            while at % 2 == 0 {
-                let Some(mail) = self.peers[at].mail.pop_front() else { break };
-                self.give(at, mail);
-            }
+            let mail = if at % 2 == 0 { std::mem::take(&mut self.peers[at].mail) } else { VecDeque::new() };
+            mail.into_iter().for_each(|mail| self.give(at, mail));
             self.give(at, Event::Closed(CloseReason::PeerClosed));
         }
         let hub = &self.hub;
@@ -170,6 +168,18 @@ fn a_refusal_that_crosses_with_a_grant_leaves_nothing() {
     house.give(1, refusal);
     house.give(1, Event::Closed(CloseReason::PeerClosed));
     assert_eq!(house.hub.sessions(), 0);
+}
+
+/// A key that was refused does not count as one that the connection has.
+#[test]
+fn who_is_refused_a_key_may_ask_for_others() {
+    let mut house = house(1);
+    for user in 0..3 {
+        house.give(0, Event::Command(ToyCommand::Register(key(user))));
+        let why = Refusal::Taken;
+        house.give(0, Event::Delivered(Delivery::Rejected { key: key(user), why }));
+    }
+    assert_eq!((house.hub.sessions(), house.marks.as_slice()), (0, &[][..]));
 }
 
 #[test]

@@ -106,6 +106,22 @@ fn registrations_forget_what_is_old() {
     assert_eq!(desk.hub.footprint(), 0);
 }
 
+/// What is old does not count, even where much is old at once and not all of it is forgotten yet.
+#[test]
+fn a_storm_ends_on_time_in_a_crowd_of_storms() {
+    let mut desk = Desk::new(Admission::NewestWins, Limits { replacements: 1, ..Limits::default() });
+    let name = |user: u64| Key::new(user.to_be_bytes()).unwrap();
+    for conn in 0..100 {
+        desk.route(conn, Route::Register { key: name(conn / 2), badge: Badge::default() });
+    }
+    desk.login(200, Badge::default());
+    desk.login(201, Badge::default());
+    desk.wait(10 * SECOND - Duration::from_micros(1));
+    assert_eq!(desk.login(202, Badge::default()), storm(202, Duration::from_micros(1)));
+    desk.wait(Duration::from_micros(1));
+    assert_eq!(desk.login(202, Badge::default()).len(), 3);
+}
+
 /// A clock that jumps back stands still.
 #[test]
 fn time_does_not_go_backwards() {

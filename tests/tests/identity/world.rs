@@ -35,7 +35,6 @@ struct Client {
 pub(super) struct Reached {
     pub(super) marks: BTreeSet<Mark>,
     pub(super) closes: BTreeMap<String, u64>,
-    /// How often a policy let a session stay because it has the newcomer's token.
     pub(super) presences: u64,
     pub(super) races: u64,
 }
@@ -193,7 +192,7 @@ impl<'a> World<'a> {
             To::Devices { key, platforms: PlatformSet::from(first).with(Platform::IOS) }
         };
         let route = Route::Close { to, reason: CloseReason::Kicked };
-        self.event(Event::Routed { from: None, route }, reached);
+        self.event(&Event::Routed { from: None, route }, reached);
     }
 
     /// A slow reader's mailbox is full.
@@ -202,7 +201,7 @@ impl<'a> World<'a> {
             let overflow =
                 [Overflow::Close, Overflow::DropNewest, Overflow::DropOldest][self.script.choose(3)];
             let to = address(self.open[at].conn);
-            self.event(Event::Refused { to, overflow }, reached);
+            self.event(&Event::Refused { to, overflow }, reached);
         }
     }
 
@@ -231,14 +230,14 @@ impl<'a> World<'a> {
     }
 
     fn route(&mut self, from: u64, route: Route, reached: &mut Reached) {
-        self.event(Event::Routed { from: Some(address(from)), route }, reached);
+        self.event(&Event::Routed { from: Some(address(from)), route }, reached);
     }
 
-    fn event(&mut self, event: Event<Mailbox>, reached: &mut Reached) {
-        let expected = self.model.apply(self.desk.now, &event);
+    fn event(&mut self, event: &Event<Mailbox>, reached: &mut Reached) {
+        let expected = self.model.apply(self.desk.now, event);
         let said = self.desk.perform(event.clone());
         assert_eq!(said, expected, "{event:?}");
-        if let Event::Routed { from: Some(from), route } = &event {
+        if let Event::Routed { from: Some(from), route } = event {
             match route {
                 Route::Unregister(key) => self.ledger.forget(key, from.conn.0),
                 Route::Register { key, .. } => _ = self.ledger.reserved.remove(&(key.clone(), from.conn.0)),
@@ -246,7 +245,7 @@ impl<'a> World<'a> {
                 _ => {}
             }
         }
-        self.enter(&event, &said, reached);
+        self.enter(event, &said, reached);
         self.check();
     }
 
