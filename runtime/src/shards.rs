@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
-use linkspan_core::hub::{Action, Address, Admission, Config, Event, Hub, Recipients};
-use linkspan_core::{Actions, CloseReason, Delivery, Instant, Limits, Machine, Overflow, Route};
+use linkspan_core::hub::{Action, Address, Admission, Config, Event, Hub, PlatformSet, Recipients};
+use linkspan_core::{Actions, CloseReason, Delivery, Instant, Key, Limits, Machine, Overflow, Route};
 
 use crate::{Mail, PushError, Stats, lock};
 
@@ -42,7 +42,11 @@ impl Shards {
         let mut refused = Vec::new();
         loop {
             for action in actions.drain() {
-                perform(action, &mut refused, stats);
+                if let Action::Deliver { to, delivery: Delivery::Presence { key, platforms } } = action {
+                    tell(shard, &to, &key, platforms, &mut refused);
+                } else {
+                    perform(action, &mut refused, stats);
+                }
             }
             if refused.is_empty() {
                 break;
@@ -73,6 +77,27 @@ impl Shards {
 }
 
 type Refused = Vec<(MailAddress, Overflow)>;
+
+/// Tells on what a user is online. The lock is free meanwhile, so another thread's newer news may have arrived first:
+/// what was told is compared with what is, until they agree. So the last that a watcher hears is true, whoever tells it.
+fn tell(
+    shard: &Shard,
+    to: &Recipients<Arc<dyn Mail>>,
+    key: &Key,
+    mut platforms: PlatformSet,
+    refused: &mut Refused,
+) {
+    loop {
+        for one in to.as_slice() {
+            deliver(one, Delivery::Presence { key: key.clone(), platforms }, refused);
+        }
+        let now = lock(shard).platforms_of(key);
+        if now == platforms {
+            return;
+        }
+        platforms = now;
+    }
+}
 
 fn perform(action: Action<Arc<dyn Mail>>, refused: &mut Refused, stats: &Stats) {
     match action {

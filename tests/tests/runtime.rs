@@ -7,6 +7,8 @@ mod cases;
 mod faults;
 #[path = "runtime/harness.rs"]
 mod harness;
+#[path = "runtime/shards.rs"]
+mod shards;
 #[path = "runtime/toy.rs"]
 mod toy;
 #[path = "runtime/websocket.rs"]
