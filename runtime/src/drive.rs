@@ -123,6 +123,8 @@ struct Turn {
     read_parked: bool,
     /// The application may have something that it will not wake us for.
     app_dirty: bool,
+    /// The application may have more commands than one poll takes.
+    app_behind: bool,
 }
 
 impl<D, A, T> Driver<D, A, T>
@@ -136,7 +138,8 @@ where
     fn poll<R: Runtime>(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut R::Sleep>) -> Poll<CloseReason> {
         self.inbox.unpark();
         let mut actions = scratch::take::<D::Notice>();
-        let mut turn = Turn { reads: READS, commands: COMMANDS, read_parked: false, app_dirty: true };
+        let mut turn =
+            Turn { reads: READS, commands: COMMANDS, read_parked: false, app_dirty: true, app_behind: false };
         let mut rounds = ROUNDS;
         let outcome = loop {
             self.now = self.permit.host().clock().now();
@@ -179,6 +182,7 @@ where
         self.read(cx, turn, actions);
         self.take_commands(cx, turn, actions);
         if let Some(reason) = self.input_ended
+            && !turn.app_behind
             && !self.is_ending()
         {
             self.step(Event::Closed(reason), actions);
@@ -261,6 +265,7 @@ where
             if turn.commands == 0 {
                 cx.waker().wake_by_ref();
                 turn.app_dirty = false;
+                turn.app_behind = true;
                 return;
             }
             turn.commands -= 1;

@@ -31,6 +31,7 @@ on_both! {
     cases::echoes_on_every_thread,
     cases::pushes_back_without_loss,
     cases::answers_what_came_before_the_end,
+    cases::answers_a_long_queue_before_the_end,
     cases::puts_pushes_before_answers,
     cases::beats_while_idle,
     cases::ends_silent_peers,

@@ -1,14 +1,20 @@
 //! What a connection does in ordinary life.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::net::Shutdown;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use linkspan_core::{CloseReason, Limits, Mark};
-use linkspan_runtime::{Placement, Runtime};
+use linkspan_core::{CloseReason, Limits, Mark, Opcode};
+use linkspan_runtime::{Host, HostConfig, Outbox, Placement, Received, Runtime, Transport, drive, mailbox};
 
 use crate::harness::{Random, Server, Setup, eventually, package};
+use crate::toy::{Echo, Toy};
 
 /// A message that says which one it is.
 fn numbered(number: usize, length: usize) -> Vec<u8> {
@@ -113,6 +119,52 @@ pub(crate) fn answers_what_came_before_the_end<R: Runtime>() {
     }
     assert!(client.read_to_end());
     server.assert_clean();
+}
+
+/// A transport whose peer has said all it will say before anybody looks.
+struct Said {
+    input: VecDeque<Received>,
+    sent: Arc<AtomicUsize>,
+}
+
+impl Transport for Said {
+    const NAME: &'static str = "said";
+
+    fn poll_receive(&mut self, _: &mut Context<'_>) -> Poll<Received> {
+        self.input.pop_front().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn poll_send(&mut self, _: &mut Context<'_>, outbox: &mut Outbox) -> Poll<Result<(), CloseReason>> {
+        while outbox.pop().is_some() {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+        }
+        outbox.settle();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>, _: CloseReason) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+/// As above, when one poll of the connection's task is not enough for all answers.
+pub(crate) fn answers_a_long_queue_before_the_end<R: Runtime>() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let bytes: Vec<u8> = (0..600).flat_map(|number| package(&numbered(number, 64))).collect();
+    let input = VecDeque::from([
+        Received::Data(Opcode::Stream, bytes.into()),
+        Received::Ended(CloseReason::PeerClosed),
+    ]);
+    let transport = Said { input, sent: Arc::clone(&sent) };
+    let host = Host::new(HostConfig::default());
+    let permit = host.admit(([127, 0, 0, 1], 1).into()).unwrap();
+    let (mailbox, inbox) = mailbox(8);
+    let app = Echo { mailbox, answers: VecDeque::new() };
+    let reason = R::run(Placement::WorkStealing, NonZeroUsize::MIN, |workers| async move {
+        drive(workers.first(), permit, transport, Toy::new(false), inbox, app).await
+    });
+    assert_eq!(reason.unwrap(), CloseReason::PeerClosed);
+    assert_eq!(sent.load(Ordering::Relaxed), 600);
 }
 
 pub(crate) fn puts_pushes_before_answers<R: Runtime>() {
