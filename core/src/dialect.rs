@@ -37,6 +37,11 @@ pub trait Dialect: Sized {
     /// The application asks something of this peer.
     fn command(&mut self, command: Self::Command, cx: &mut Context<'_, Self>);
 
+    /// Frames have left the send queue; a dialect that holds messages back may send more.
+    fn flushed(&mut self, cx: &mut Context<'_, Self>) {
+        let _ = cx;
+    }
+
     /// A sign of life is due.
     fn beat(&mut self, cx: &mut Context<'_, Self>);
 
@@ -138,6 +143,11 @@ impl<D: Dialect> Context<'_, D> {
     /// Whether the connection still takes input: neither ending nor ended.
     pub fn is_open(&self) -> bool {
         self.shared.is_open()
+    }
+
+    /// How much waits to be written, in [`cost`](Frame::cost).
+    pub fn unsent(&self) -> u32 {
+        self.shared.unsent()
     }
 
     /// Whether nothing waits to be written.

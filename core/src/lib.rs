@@ -49,6 +49,7 @@ mod random;
 mod route;
 pub mod services;
 mod time;
+pub mod tunnel;
 pub mod wheel;
 
 pub use bytes::Bytes;

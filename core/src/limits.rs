@@ -77,6 +77,24 @@ pub struct Limits {
     /// Bytes buffered in the whole process above which it closes the largest queues. Default 1 GiB. From 80 % on new
     /// connections are refused.
     pub buffered_bytes: u64,
+    /// Streams of one tunnel session, in both directions. Default 1,024.
+    pub tunnel_streams: u32,
+    /// Dials of one tunnel session that the application has not finished. Default 64.
+    pub tunnel_dials: u32,
+    /// How much one stream may have unread before its sender is paused, in bytes; every piece counts for at least 256.
+    /// Default 2 MiB.
+    pub tunnel_stream_pause: u32,
+    /// How much one stream may have unread, and as much unsent, before it is ended, in bytes. Default 16 MiB.
+    pub tunnel_stream_bytes: u32,
+    /// How much all streams of a session may have unread, and as much unsent, in bytes. Default 64 MiB.
+    pub tunnel_session_bytes: u64,
+    /// How much stream data may be in the send queue, in bytes: what a control message may have to wait for.
+    /// Default 64 KiB; one message of 32 KiB goes in any case.
+    pub tunnel_window: u32,
+    /// How long the application may take to dial for a tunnel's peer. Default 60 s.
+    pub tunnel_dial_timeout: Duration,
+    /// How long the reader of a tunnelled stream may hold back what is sent to it. Default 10 min.
+    pub tunnel_stall_timeout: Duration,
 }
 
 impl Limits {
@@ -98,6 +116,8 @@ impl Limits {
             ("close_grace", Some(self.close_grace)),
             ("request_timeout", Some(self.request_timeout)),
             ("replacement_window", Some(self.replacement_window)),
+            ("tunnel_dial_timeout", Some(self.tunnel_dial_timeout)),
+            ("tunnel_stall_timeout", Some(self.tunnel_stall_timeout)),
         ];
         for (field, span) in spans {
             if span.is_some_and(|span| span < Self::SPAN_MIN) {
@@ -121,6 +141,12 @@ impl Limits {
             ("connections_per_address", u64::from(self.connections_per_address)),
             ("connects_burst", u64::from(self.connects_burst)),
             ("buffered_bytes", self.buffered_bytes),
+            ("tunnel_streams", u64::from(self.tunnel_streams)),
+            ("tunnel_dials", u64::from(self.tunnel_dials)),
+            ("tunnel_stream_pause", u64::from(self.tunnel_stream_pause)),
+            ("tunnel_stream_bytes", u64::from(self.tunnel_stream_bytes)),
+            ("tunnel_session_bytes", self.tunnel_session_bytes),
+            ("tunnel_window", u64::from(self.tunnel_window)),
         ];
         for (field, count) in counts {
             if count == 0 {
@@ -140,6 +166,12 @@ impl Limits {
             return Err(LimitsError {
                 field: "send_queue_bytes",
                 fix: "must be at least 512: room for two frames",
+            });
+        }
+        if self.tunnel_stream_bytes < self.tunnel_stream_pause {
+            return Err(LimitsError {
+                field: "tunnel_stream_bytes",
+                fix: "must be at least tunnel_stream_pause",
             });
         }
         if let (Some(heartbeat), Some(silence)) = (self.heartbeat, self.silence)
@@ -195,6 +227,16 @@ impl Limits {
             + registrations * 320
             + u64::from(self.mailbox) * 64
     }
+
+    /// The most memory that one tunnel session can make the gateway hold, in bytes:
+    /// [`connection_bytes_max`](Self::connection_bytes_max), twice
+    /// [`tunnel_session_bytes`](Self::tunnel_session_bytes) for what is unread and unsent, and 512 bytes for each of
+    /// [`tunnel_streams`](Self::tunnel_streams).
+    pub fn tunnel_bytes_max(&self, chunk: u32) -> u64 {
+        self.connection_bytes_max(chunk)
+            + self.tunnel_session_bytes.saturating_mul(2)
+            + u64::from(self.tunnel_streams) * 512
+    }
 }
 
 impl Default for Limits {
@@ -230,6 +272,14 @@ impl Default for Limits {
             connects_per_second: 50,
             connects_burst: 200,
             buffered_bytes: 1 << 30,
+            tunnel_streams: 1024,
+            tunnel_dials: 64,
+            tunnel_stream_pause: 2 * 1024 * 1024,
+            tunnel_stream_bytes: 16 * 1024 * 1024,
+            tunnel_session_bytes: 64 * 1024 * 1024,
+            tunnel_window: 64 * 1024,
+            tunnel_dial_timeout: Duration::from_secs(60),
+            tunnel_stall_timeout: Duration::from_secs(600),
         }
     }
 }

@@ -83,4 +83,8 @@ marks! {
     BindingLost => "binding_lost",
     /// A node, or some of the services it offers, were refused: more are known than may be.
     NodeRefused => "node_refused",
+    /// A peer's wish for a stream was refused: its number is taken, or there are too many.
+    StreamRefused => "stream_refused",
+    /// A stream was ended because more waited in it than may.
+    StreamOverflow => "stream_overflow",
 }

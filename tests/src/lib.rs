@@ -5,6 +5,7 @@ pub mod binary;
 pub mod fuzz;
 pub mod fuzz_chat;
 pub mod fuzz_connection;
+pub mod fuzz_tunnel;
 pub mod fuzz_im;
 pub mod harness;
 pub mod laws;

@@ -213,7 +213,10 @@ impl<D: Dialect> Machine for Connection<D> {
             Event::Delivered(_) => {}
             Event::Dropped(dropped) => self.shared.dropped(dropped),
             Event::Drain(reason) => self.shared.drain(now, reason, actions),
-            Event::Flushed(flushed) => self.shared.flushed(now, flushed),
+            Event::Flushed(flushed) => {
+                self.shared.flushed(now, flushed);
+                self.with_context(now, actions, D::flushed);
+            }
             Event::Received(opcode, data) => self.receive(now, opcode, data, actions),
         }
         self.settle(now, actions);

@@ -206,6 +206,10 @@ impl Shared {
 
     // Send window.
 
+    pub(crate) fn unsent(&self) -> u32 {
+        self.unsent
+    }
+
     pub(crate) fn is_flushed(&self) -> bool {
         self.unsent == 0
     }

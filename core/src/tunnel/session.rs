@@ -1,0 +1,490 @@
+//! One end of a tunnel session.
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use super::message::cut_text;
+use super::stream::{BODY_MAX, Probe, State, Stream};
+use super::table::Table;
+use super::{
+    ClientSession, Content, DialError, EOF, Message, Role, StreamEnd, StreamId, Target, TunnelCommand,
+    TunnelConfig, TunnelNotice, data_cost, sync_ids,
+};
+use crate::{CloseReason, Context, Delivery, Dialect, Frame, Instant, Limits, Mark, Opcode, Violation};
+
+type Cx<'a> = Context<'a, Tunnel>;
+
+/// One end of a tunnel session.
+#[derive(Debug)]
+pub struct Tunnel {
+    config: Arc<TunnelConfig>,
+    table: Table,
+    last_id: i64,
+    last_wire: i64,
+    sync_at: Option<Instant>,
+    alive_at: Instant,
+}
+
+impl Tunnel {
+    /// The end of a new session.
+    pub fn new(config: Arc<TunnelConfig>) -> Self {
+        // The originals dial 1, 2, 3 … whichever end they are: who may meet such numbers takes negative ones.
+        let meets = config.role == Role::Client || config.may_peer_dial && !config.is_peer_ours;
+        Self {
+            config,
+            table: Table::default(),
+            last_id: 0,
+            last_wire: if meets { 0 } else { 1 },
+            sync_at: None,
+            alive_at: Instant::ORIGIN,
+        }
+    }
+
+    /// How many streams there are, those included of which the application still holds data.
+    pub fn streams(&self) -> usize {
+        self.table.len()
+    }
+
+    /// When the peer last pinged or answered a ping.
+    pub fn alive_at(&self) -> Instant {
+        self.alive_at
+    }
+
+    /// Bytes that the application was given and has not reported as [read](TunnelCommand::Read).
+    pub fn held(&self) -> u64 {
+        self.table.held
+    }
+
+    fn frame(&mut self, wire: i64, content: Content) -> Option<Frame> {
+        self.last_id = self.last_id.wrapping_add(1);
+        Message { id: self.last_id, stream: wire, content }.encode().ok()
+    }
+
+    /// Everything but data: it goes before all data that waits here.
+    fn control(&mut self, wire: i64, content: Content, cx: &mut Cx<'_>) {
+        if let Some(frame) = self.frame(wire, content) {
+            cx.send(frame);
+        }
+    }
+
+    // Opening.
+
+    fn next_wire(&mut self) -> i64 {
+        let step = if self.last_wire > 0 { 1 } else { -1 };
+        loop {
+            self.last_wire = self.last_wire.wrapping_add(step);
+            if self.table.find(self.last_wire).is_none() {
+                return self.last_wire;
+            }
+        }
+    }
+
+    fn dial(&mut self, request: u64, target: Target, cx: &mut Cx<'_>) {
+        let is_full = self.table.len() >= cx.limits().tunnel_streams as usize;
+        let refused = match target.check(self.config.connect_max) {
+            Err(error) => Some(DialError::Unsayable(error)),
+            Ok(()) if !cx.is_open() => Some(DialError::Ending),
+            Ok(()) => is_full.then_some(DialError::TooMany),
+        };
+        if let Some(error) = refused {
+            return cx.notify(TunnelNotice::DialRefused { request, error });
+        }
+        let wire = self.next_wire();
+        self.control(wire, Content::Connect(target), cx);
+        let stream = self.table.add(Stream::new(wire, State::Open, cx.now()));
+        cx.notify(TunnelNotice::Opened { request, stream });
+    }
+
+    fn handle_connect(&mut self, wire: i64, target: Target, cx: &mut Cx<'_>) {
+        if self.table.find(wire).is_some() {
+            // An error would end the stream that has the number.
+            return cx.mark(Mark::StreamRefused);
+        }
+        let (streams, dials) = (cx.limits().tunnel_streams, cx.limits().tunnel_dials);
+        let refusal: Option<&'static [u8]> = if !self.config.may_peer_dial {
+            Some(b"connect not allowed")
+        } else if target.is_cut {
+            Some(b"address too long")
+        } else if self.table.len() >= streams as usize {
+            Some(b"too many streams")
+        } else if self.table.dials >= dials {
+            Some(b"too many pending dials")
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            cx.mark(Mark::StreamRefused);
+            self.table.forget(wire, streams);
+            return self.control(wire, Content::Error(Bytes::from_static(text)), cx);
+        }
+        let until = cx.now() + cx.limits().tunnel_dial_timeout;
+        let stream = self.table.add(Stream::new(wire, State::Dialing(until), cx.now()));
+        self.reschedule(stream, cx);
+        let Target { proto, address, .. } = target;
+        cx.notify(TunnelNotice::DialRequested { stream, proto, address });
+    }
+
+    fn dialed(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        if let Some(stream) = self.table.get(id)
+            && matches!(stream.state, State::Dialing(_))
+        {
+            stream.state = State::Open;
+            self.table.dials -= 1;
+            self.reschedule(id, cx);
+        }
+    }
+
+    // Ending.
+
+    /// Ends a stream, tells both sides, and the peer not a second time.
+    fn end(&mut self, id: StreamId, end: StreamEnd, text: Option<Bytes>, cx: &mut Cx<'_>) {
+        let Some(wire) = self.table.end(id) else { return };
+        if let Some(text) = text {
+            self.control(wire, Content::Error(text), cx);
+        }
+        // A peer that has sent its error sends no data; one that has not may have some on the way.
+        if !matches!(end, StreamEnd::Eof | StreamEnd::Error(_)) {
+            self.table.forget(wire, cx.limits().tunnel_streams);
+        }
+        if end == StreamEnd::Overflow {
+            cx.mark(Mark::StreamOverflow);
+            self.table.release(id, u32::MAX);
+        }
+        cx.notify(TunnelNotice::Ended { stream: id, end });
+    }
+
+    fn handle_error(&mut self, wire: i64, text: &Bytes, cx: &mut Cx<'_>) {
+        // No answer where nothing is known, or two ends would answer each other for ever.
+        let Some(id) = self.table.find(wire) else { return };
+        let end = if text == EOF { StreamEnd::Eof } else { StreamEnd::Error(text.clone()) };
+        self.end(id, end, Some(cut_text(text)), cx);
+    }
+
+    fn close(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        self.table.release(id, u32::MAX);
+        match self.table.get(id).map(|stream| &mut stream.state) {
+            Some(state @ State::Open) => *state = State::Closing,
+            Some(State::Dialing(_)) => {
+                return self.end(id, StreamEnd::Finished, Some(Bytes::from_static(EOF)), cx);
+            }
+            _ => return,
+        }
+        self.table.enlist(id);
+        self.reschedule(id, cx);
+    }
+
+    fn abort(&mut self, id: StreamId, text: Bytes, cx: &mut Cx<'_>) {
+        self.table.release(id, u32::MAX);
+        self.end(id, StreamEnd::Finished, Some(text), cx);
+    }
+
+    // Data.
+
+    fn write(&mut self, id: StreamId, body: Bytes, cx: &mut Cx<'_>) {
+        let (stream_max, session_max) = (cx.limits().tunnel_stream_bytes, cx.limits().tunnel_session_bytes);
+        let total = self.table.queued;
+        let Some(stream) = self.table.get(id) else { return };
+        if stream.state != State::Open || body.is_empty() {
+            return;
+        }
+        let entries = (stream.queue.len() as u64 + 1) * u64::from(Frame::COST_MIN);
+        let len = body.len() as u64;
+        let is_over =
+            u64::from(stream.queued) + len.max(entries) > u64::from(stream_max) || total + len > session_max;
+        if is_over {
+            return self.end(id, StreamEnd::Overflow, Some(Bytes::from_static(b"write buffer full")), cx);
+        }
+        self.table.push(id, body);
+        self.table.enlist(id);
+        self.reschedule(id, cx);
+    }
+
+    /// Moves data into the connection's send queue, one message of each stream in turn, and no more than control
+    /// messages may have to wait for.
+    fn pump(&mut self, cx: &mut Cx<'_>) {
+        let window = u64::from(cx.limits().tunnel_window);
+        while cx.unsent() == 0 || u64::from(cx.unsent()) + BODY_MAX as u64 <= window {
+            let Some(id) = self.table.next_in_line() else { return };
+            let Some(stream) = self.table.get(id) else { return };
+            let wire = stream.wire;
+            let Some(body) = stream.take() else {
+                self.end(id, StreamEnd::Finished, Some(Bytes::from_static(EOF)), cx);
+                continue;
+            };
+            let bytes = body.len() as u32;
+            self.table.queued -= u64::from(bytes);
+            if let Some(frame) = self.frame(wire, Content::Data(body)) {
+                cx.send(frame);
+            }
+            cx.notify(TunnelNotice::Sent { stream: id, bytes });
+            self.table.enlist(id);
+            self.reschedule(id, cx);
+        }
+    }
+
+    fn handle_data(&mut self, wire: i64, body: Bytes, cx: &mut Cx<'_>) {
+        let Some(id) = self.table.find(wire) else { return self.answer_unknown(wire, cx) };
+        let now = cx.now();
+        let Some(stream) = self.table.get(id) else { return };
+        (stream.heard_at, stream.was_missing) = (now, false);
+        if body.is_empty() || stream.state == State::Closing {
+            return;
+        }
+        let cost = data_cost(&body);
+        let full = || Some(Bytes::from_static(b"receive buffer full"));
+        if u64::from(stream.held) + u64::from(cost) > u64::from(cx.limits().tunnel_stream_bytes) {
+            return self.end(id, StreamEnd::Overflow, full(), cx);
+        }
+        while self.table.held + u64::from(cost) > cx.limits().tunnel_session_bytes {
+            let victim = self.table.largest().unwrap_or(id);
+            self.end(victim, StreamEnd::Overflow, full(), cx);
+            if victim == id {
+                return;
+            }
+        }
+        self.table.held += u64::from(cost);
+        cx.notify(TunnelNotice::Data { stream: id, body });
+        let mark = self.pause_mark(cx.limits());
+        let is_peer_ours = self.config.is_peer_ours;
+        let Some(stream) = self.table.get(id) else { return };
+        stream.held += cost;
+        // An original that has paused us holds back itself, and would take our pause for its own.
+        let may_pause = !stream.we_paused && (is_peer_ours || stream.paused.is_none());
+        if may_pause && u64::from(stream.held) > mark {
+            stream.we_paused = true;
+            self.control(wire, Content::Pause, cx);
+        }
+    }
+
+    /// One stream may hold its own share, and a quarter of what is left of the session's.
+    fn pause_mark(&self, limits: &Limits) -> u64 {
+        let left = limits.tunnel_session_bytes.saturating_sub(self.table.held);
+        u64::from(limits.tunnel_stream_pause).min(left / 4)
+    }
+
+    fn answer_unknown(&mut self, wire: i64, cx: &mut Cx<'_>) {
+        if !self.table.forget(wire, cx.limits().tunnel_streams) {
+            let ClientSession { client, session } = &self.config.name;
+            let ids = alloc::format!("/{session}/{wire}");
+            let text = [&b"connection not found "[..], client, ids.as_bytes()].concat();
+            self.control(wire, Content::Error(text.into()), cx);
+        }
+    }
+
+    fn read(&mut self, id: StreamId, cost: u32, cx: &mut Cx<'_>) {
+        self.table.release(id, cost);
+        let low = self.pause_mark(cx.limits()) / 8;
+        let Some(stream) = self.table.get(id) else { return };
+        let is_low = stream.held == 0 || u64::from(stream.held) < low;
+        if is_low && stream.we_paused && stream.state != State::Ended {
+            stream.we_paused = false;
+            let wire = stream.wire;
+            self.control(wire, Content::Resume, cx);
+        }
+    }
+
+    fn handle_pause(&mut self, wire: i64, cx: &mut Cx<'_>) {
+        let must_probe = !self.config.is_peer_ours;
+        let Some(id) = self.table.find(wire) else { return };
+        if let Some(stream) = self.table.get(id) {
+            stream.pause(cx.now(), must_probe);
+            self.reschedule(id, cx);
+        }
+    }
+
+    fn handle_resume(&mut self, wire: i64, cx: &mut Cx<'_>) {
+        let Some(id) = self.table.find(wire) else { return };
+        let Some(stream) = self.table.get(id) else { return };
+        let was_paused = stream.resume();
+        if !self.config.is_peer_ours {
+            // An original has one flag for both directions: it has resumed itself too, perhaps without waking its
+            // writer. A second resume wakes it.
+            stream.we_paused = false;
+            if was_paused {
+                self.control(wire, Content::Resume, cx);
+            }
+        }
+        self.table.enlist(id);
+        self.reschedule(id, cx);
+    }
+
+    // Timers.
+
+    fn reschedule(&mut self, id: StreamId, cx: &Cx<'_>) {
+        self.table.reschedule(id, cx.limits().tunnel_stall_timeout);
+    }
+
+    fn expire_stream(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        let stall_timeout = cx.limits().tunnel_stall_timeout;
+        let mark = self.pause_mark(cx.limits());
+        let Some(stream) = self.table.get(id) else { return };
+        if matches!(stream.state, State::Dialing(until) if until <= now) {
+            return self.end(id, StreamEnd::DialTimeout, Some(Bytes::from_static(b"dial timeout")), cx);
+        }
+        if stream.stalled_at(stall_timeout).is_some_and(|at| at <= now) {
+            return self.end(id, StreamEnd::Stalled, Some(Bytes::from_static(b"no progress")), cx);
+        }
+        let has_room = u64::from(stream.held) < mark;
+        if stream.probe(now, has_room) == Some(Probe::Ask) {
+            stream.we_paused = false;
+            let wire = stream.wire;
+            self.control(wire, Content::Resume, cx);
+        }
+        self.table.enlist(id);
+        self.reschedule(id, cx);
+    }
+
+    /// Ends what the peer no longer knows; nothing that is so young that the list may have crossed it.
+    fn handle_sync(&mut self, body: &Bytes, cx: &mut Cx<'_>) -> Result<(), Violation> {
+        for wire in sync_ids(body).ok_or(Violation::MessageInvalid)? {
+            if let Some(id) = self.table.find(wire)
+                && let Some(stream) = self.table.get(id)
+            {
+                stream.is_listed = true;
+            }
+        }
+        let (now, grace) = (cx.now(), self.config.sync_grace);
+        let known: alloc::vec::Vec<_> = self.table.wires().map(|(_, id)| id).collect();
+        for id in known {
+            let Some(stream) = self.table.get(id) else { continue };
+            let is_missing = !core::mem::take(&mut stream.is_listed);
+            let was_missing = core::mem::replace(&mut stream.was_missing, is_missing);
+            let is_old = now - stream.opened_at >= grace;
+            let is_silent = now - stream.heard_at >= grace;
+            if is_missing && is_old && (is_silent || was_missing) {
+                self.end(id, StreamEnd::Stale, None, cx);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_message(&mut self, message: Message, cx: &mut Cx<'_>) -> Result<(), Violation> {
+        let wire = message.stream;
+        match message.content {
+            Content::Data(body) => self.handle_data(wire, body, cx),
+            Content::Connect(target) => self.handle_connect(wire, target, cx),
+            Content::Error(text) => self.handle_error(wire, &text, cx),
+            Content::AddClient(text) => notify_client(&text, TunnelNotice::ClientAdded, cx),
+            Content::RemoveClient(text) => notify_client(&text, TunnelNotice::ClientRemoved, cx),
+            Content::Pause => self.handle_pause(wire, cx),
+            Content::Resume => self.handle_resume(wire, cx),
+            Content::Sync(body) => self.handle_sync(&body, cx)?,
+            Content::Unknown(_) => cx.mark(Mark::MessageIgnored),
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, content: Result<Content, super::EncodeError>, cx: &mut Cx<'_>) {
+        match content {
+            Ok(content) => self.control(0, content, cx),
+            Err(_) => cx.mark(Mark::PushRefused),
+        }
+    }
+}
+
+fn notify_client(text: &Bytes, notice: fn(ClientSession) -> TunnelNotice, cx: &mut Cx<'_>) {
+    match ClientSession::read(text) {
+        Some(session) if session.check().is_ok() => cx.notify(notice(session)),
+        _ => cx.mark(Mark::BadMessageIgnored),
+    }
+}
+
+impl Dialect for Tunnel {
+    type Command = TunnelCommand;
+    type Notice = TunnelNotice;
+
+    fn open(&mut self, cx: &mut Context<'_, Self>) {
+        let is_client = self.config.role == Role::Client;
+        cx.set_liveness(is_client.then_some(self.config.ping), Some(self.config.silence));
+        cx.established();
+        self.alive_at = cx.now();
+        self.sync_at = is_client.then(|| cx.now() + self.config.sync);
+    }
+
+    fn receive(&mut self, opcode: Opcode, data: Bytes, cx: &mut Context<'_, Self>) -> Result<(), Violation> {
+        match opcode {
+            Opcode::Ping | Opcode::Pong => {
+                cx.heard();
+                self.alive_at = cx.now();
+            }
+            Opcode::Binary if data.len() > cx.limits().receive_max as usize => {
+                return Err(Violation::PackageTooLarge);
+            }
+            Opcode::Binary => {
+                self.handle_message(Message::decode(&data)?, cx)?;
+                self.pump(cx);
+            }
+            Opcode::Text | Opcode::Stream => return Err(Violation::MessageInvalid),
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, delivery: Delivery, cx: &mut Context<'_, Self>) {
+        if matches!(delivery, Delivery::Push(_)) {
+            cx.mark(Mark::PushRefused);
+        }
+    }
+
+    fn command(&mut self, command: TunnelCommand, cx: &mut Context<'_, Self>) {
+        match command {
+            TunnelCommand::Dial { request, proto, address } => {
+                self.dial(request, Target { proto, address, is_cut: false }, cx);
+            }
+            TunnelCommand::Dialed(stream) => self.dialed(stream, cx),
+            TunnelCommand::DialFailed { stream, error } | TunnelCommand::Abort { stream, error } => {
+                self.abort(stream, error, cx);
+            }
+            TunnelCommand::Data { stream, body } => self.write(stream, body, cx),
+            TunnelCommand::Read { stream, cost } => self.read(stream, cost, cx),
+            TunnelCommand::Close(stream) => self.close(stream, cx),
+            TunnelCommand::AddClient(session) => self.announce(Content::add_client(&session), cx),
+            TunnelCommand::RemoveClient(session) => self.announce(Content::remove_client(&session), cx),
+            TunnelCommand::Finish => cx.drain(CloseReason::Finished),
+        }
+        self.pump(cx);
+    }
+
+    fn flushed(&mut self, cx: &mut Context<'_, Self>) {
+        self.pump(cx);
+    }
+
+    fn beat(&mut self, cx: &mut Context<'_, Self>) {
+        cx.send_sign(Frame::new(Opcode::Ping, Bytes::new()));
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_, Self>) {
+        while let Some(id) = self.table.pop_due(cx.now()) {
+            self.expire_stream(id, cx);
+        }
+        if self.sync_at.is_some_and(|at| at <= cx.now()) {
+            self.sync_at = Some(cx.now() + self.config.sync);
+            let list = Content::sync(self.table.wires().map(|(wire, _)| wire));
+            self.control(0, list, cx);
+        }
+        self.pump(cx);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.table.next_due().into_iter().chain(self.sync_at).min()
+    }
+
+    fn farewell(&mut self, _: CloseReason, _: &mut Context<'_, Self>) {}
+
+    fn is_busy(&self) -> bool {
+        self.table.has_line()
+    }
+
+    fn wants_read(&self, _: &Limits) -> bool {
+        true
+    }
+
+    fn at_boundary(&self) -> bool {
+        true
+    }
+
+    fn footprint(&self) -> usize {
+        self.table.footprint()
+    }
+}

@@ -1,0 +1,173 @@
+//! Bulk data there and back in virtual time, with an end of ours and with a peer that has the originals' defects.
+
+use super::*;
+use std::collections::VecDeque;
+
+const CHUNK: usize = 32 * 1024;
+const TICK: Duration = Duration::from_micros(50);
+
+fn pattern(from: usize, len: usize) -> Bytes {
+    (from..from + len).map(|at| (at * 7 + (at >> 8) * 13 + (at >> 16) * 31) as u8).collect()
+}
+
+/// What echoes at the far end.
+trait Peer {
+    fn receive(&mut self, message: Message, now: Instant);
+    /// The next message it sends, if it does.
+    fn send(&mut self, now: Instant) -> Option<Message>;
+}
+
+/// The accept side of the original: one flag for both directions, and a writer that its own resume does not wake.
+#[derive(Default)]
+struct GoLike {
+    control: VecDeque<Content>,
+    buffer: VecDeque<u8>,
+    target: VecDeque<u8>,
+    is_paused: bool,
+    is_asleep: bool,
+    buffer_max: usize,
+    is_busy: bool,
+}
+
+impl Peer for GoLike {
+    fn receive(&mut self, message: Message, _: Instant) {
+        match message.content {
+            Content::Data(body) => {
+                self.buffer.extend(&body);
+                self.buffer_max = self.buffer_max.max(self.buffer.len());
+                if self.buffer.len() > 2 << 20 && !self.is_paused {
+                    self.is_paused = true;
+                    self.control.push_back(Content::Pause);
+                }
+            }
+            Content::Pause => (self.is_paused, self.is_asleep) = (true, false),
+            Content::Resume => (self.is_paused, self.is_asleep) = (false, false),
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, _: Instant) -> Option<Message> {
+        // It takes in twice as fast as it gives out.
+        self.is_busy = !self.is_busy;
+        if self.is_busy {
+            return None;
+        }
+        // The target takes what its socket buffer has room for.
+        if self.target.len() < 2 * CHUNK && !self.buffer.is_empty() {
+            let len = self.buffer.len().min(CHUNK);
+            self.target.extend(self.buffer.drain(..len));
+            if self.buffer.len() < 256 * 1024 && self.is_paused {
+                self.is_paused = false;
+                self.control.push_back(Content::Resume);
+            }
+        }
+        let content = self.control.pop_front().or_else(|| {
+            self.is_asleep |= self.is_paused && !self.target.is_empty();
+            if self.is_asleep || self.target.is_empty() {
+                return None;
+            }
+            let len = self.target.len().min(CHUNK);
+            Some(Content::Data(self.target.drain(..len).collect()))
+        })?;
+        Some(Message { id: 1, stream: 2, content })
+    }
+}
+
+/// The accept side of ours, with an application that echoes.
+struct Ours {
+    end: End,
+    taken: usize,
+}
+
+impl Peer for Ours {
+    fn receive(&mut self, message: Message, now: Instant) {
+        self.end.pass(now - self.end.now);
+        let data = message.encode().expect("sayable").into_bytes();
+        self.end.event(Event::Received(Opcode::Binary, data));
+        for notice in std::mem::take(&mut self.end.notices) {
+            match notice {
+                TunnelNotice::DialRequested { stream, .. } => self.end.command(TunnelCommand::Dialed(stream)),
+                TunnelNotice::Data { stream, body } => {
+                    let cost = linkspan_core::tunnel::data_cost(&body);
+                    self.end.command(TunnelCommand::Data { stream, body });
+                    self.end.command(TunnelCommand::Read { stream, cost });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self, _: Instant) -> Option<Message> {
+        let message = self.end.sent.get(self.taken)?.clone();
+        self.taken += 1;
+        Some(message)
+    }
+}
+
+/// Writes `total` bytes, reads them back, and returns how long it took.
+fn echo(peer: &mut dyn Peer, is_peer_ours: bool, total: usize) -> Duration {
+    let mut config = TunnelConfig::new(Role::Server);
+    config.is_peer_ours = is_peer_ours;
+    let mut end = End::new(config, Limits::default());
+    end.flush_at_once = false;
+    let stream = end.dial();
+    let (mut written, mut unsent, mut read, mut taken) = (0, 0, 0, 0);
+    while read < total {
+        assert!(end.now < Instant::ORIGIN + Duration::from_secs(50), "stalls after {read} of {total} bytes");
+        while written < total && unsent < 8 * CHUNK {
+            let len = CHUNK.min(total - written);
+            end.command(TunnelCommand::Data { stream, body: pattern(written, len) });
+            (written, unsent) = (written + len, unsent + len);
+        }
+        if taken < end.sent.len() {
+            peer.receive(end.sent[taken].clone(), end.now);
+            taken += 1;
+        }
+        if taken == end.sent.len() {
+            end.sent.clear();
+            taken = 0;
+            let flushed = std::mem::take(&mut end.unflushed);
+            end.event(Event::Flushed(flushed));
+        }
+        if let Some(message) = peer.send(end.now) {
+            let data = message.encode().expect("sayable").into_bytes();
+            end.event(Event::Received(Opcode::Binary, data));
+        }
+        for notice in std::mem::take(&mut end.notices) {
+            match notice {
+                TunnelNotice::Data { body, .. } => {
+                    assert_eq!(body, pattern(read, body.len()), "at byte {read}");
+                    read += body.len();
+                    let cost = linkspan_core::tunnel::data_cost(&body);
+                    end.command(TunnelCommand::Read { stream, cost });
+                }
+                TunnelNotice::Sent { bytes, .. } => unsent -= bytes as usize,
+                TunnelNotice::Opened { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        end.pass(TICK);
+    }
+    end.now - Instant::ORIGIN
+}
+
+#[test]
+fn bulk_echo_through_a_peer_with_the_originals_defects_finishes() {
+    let mut peer = GoLike::default();
+    echo(&mut peer, false, 48 << 20);
+    assert!(peer.buffer_max < 4 << 20, "{} bytes waited at the peer", peer.buffer_max);
+}
+
+#[test]
+fn bulk_echo_between_two_of_ours_finishes() {
+    let mut config = TunnelConfig::new(Role::Client);
+    config.is_peer_ours = true;
+    let mut peer = Ours { end: End::new(config, Limits::default()), taken: 0 };
+    echo(&mut peer, true, 48 << 20);
+}
+
+#[test]
+#[should_panic(expected = "stalls after")]
+fn without_a_probe_such_a_peer_stalls() {
+    echo(&mut GoLike::default(), true, 48 << 20);
+}
