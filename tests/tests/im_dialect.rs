@@ -6,6 +6,7 @@ mod im_dialect {
     mod door;
     mod envelope;
     mod functions;
+    mod laws;
     mod server;
     mod threats;
     mod user;
