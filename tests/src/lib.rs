@@ -1,7 +1,6 @@
 #![forbid(unsafe_code)]
 //! What the tests share: recorded vectors and the bodies of the fuzz targets.
 
-pub mod binary;
 pub mod fuzz;
 pub mod fuzz_chat;
 pub mod fuzz_connection;
