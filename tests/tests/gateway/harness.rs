@@ -22,8 +22,11 @@ pub(crate) struct World<R> {
     pub(crate) workers: Workers<R>,
 }
 
+/// One case.
+pub(crate) type Case<R> = fn(World<R>) -> Pin<Box<dyn Future<Output = ()>>>;
+
 /// Runs one test on both placements; it fails if it takes too long.
-pub(crate) fn run<R: Runtime>(test: fn(World<R>) -> Pin<Box<dyn Future<Output = ()>>>) {
+pub(crate) fn run<R: Runtime>(test: Case<R>) {
     for placement in [Placement::WorkStealing, Placement::PerCore] {
         let threads = NonZeroUsize::new(2).unwrap();
         let ended = R::run(placement, threads, |workers| async move {

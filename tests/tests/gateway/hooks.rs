@@ -120,7 +120,7 @@ pub(crate) async fn sessions_open_and_close_once<R: Runtime>(world: World<R>) {
         })
         .closed(|_, _| panic!("a hook panics"))
         .closed(move |session, reason| {
-            closed.lock().unwrap().push(format!("closed {} {reason}", session.id()))
+            closed.lock().unwrap().push(format!("closed {} {reason}", session.id()));
         });
     let gateway = world.start(services);
     let mut expected = Vec::new();
