@@ -147,7 +147,7 @@ impl<D: Dialect> Context<'_, D> {
 
     /// How much waits to be written, in [`cost`](Frame::cost).
     pub fn unsent(&self) -> u32 {
-        self.shared.unsent()
+        self.shared.unsent
     }
 
     /// Whether nothing waits to be written.

@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     /// When the send queue last made progress, or became non-empty.
     progress_at: Instant,
     /// What waits in the driver's send queue, in cost.
-    unsent: u32,
+    pub(crate) unsent: u32,
     /// How many frames of it are lossy.
     unsent_lossy: u32,
     state: State,
@@ -205,10 +205,6 @@ impl Shared {
     }
 
     // Send window.
-
-    pub(crate) fn unsent(&self) -> u32 {
-        self.unsent
-    }
 
     pub(crate) fn is_flushed(&self) -> bool {
         self.unsent == 0
