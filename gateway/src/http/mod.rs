@@ -124,7 +124,7 @@ pub(crate) async fn exchange<R: Runtime, P: Site>(
 }
 
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain\r\n\
-    content-length: 41\r\n\r\nThe head of the request took too long.\r\n\r\n";
+    content-length: 39\r\n\r\nThe head of the request took too long.\n";
 
 /// How long a closed connection is still read.
 const LINGER: Duration = Duration::from_secs(1);
@@ -165,4 +165,16 @@ fn not_allowed(allowed: &'static str) -> Answer {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("Only {allowed} can be used here.\n"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_late_answer_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(LATE).expect("it is text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{text}");
+    }
 }

@@ -24,8 +24,6 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/codec.js", "text/javascript; charset=utf-8", include_str!("../../web/codec.js")),
     ("/connection.js", "text/javascript; charset=utf-8", include_str!("../../web/connection.js")),
     ("/linkspan.js", "text/javascript; charset=utf-8", include_str!("../../web/linkspan.js")),
-    ("/connection.js", "text/javascript; charset=utf-8", include_str!("../../web/connection.js")),
-    ("/codec.js", "text/javascript; charset=utf-8", include_str!("../../web/codec.js")),
     ("/linkspan.d.ts", "text/plain; charset=utf-8", include_str!("../../web/linkspan.d.ts")),
 ];
 
@@ -125,6 +123,13 @@ fn file(kind: &'static str, content: &'static str) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_file_is_there_once() {
+        for (at, (name, _, _)) in FILES.iter().enumerate() {
+            assert!(FILES[..at].iter().all(|(other, _, _)| other != name), "{name}");
+        }
+    }
 
     #[test]
     fn only_harmless_hosts_are_repeated() {
