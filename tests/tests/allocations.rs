@@ -145,7 +145,7 @@ fn client_requests() -> usize {
     let count = allocations(|round| {
         let request = ClientCommand::Request { request: round, route: ROUTE, body: Bytes::from_static(b"x") };
         client.give(Event::Command(request), |_| {});
-        client.receive(said[usize::try_from(round).unwrap()], |notice| {
+        client.receive(said[usize::try_from(round).expect("few rounds")], |notice| {
             answers += u64::from(matches!(notice, ClientNotice::Answer { request, .. } if request == round));
         });
     });
@@ -155,7 +155,7 @@ fn client_requests() -> usize {
 
 /// The answer to a request whose id has at most 14 bits.
 fn answer(id: u64) -> Vec<u8> {
-    let byte = |value: u64| u8::try_from(value).unwrap();
+    let byte = |value: u64| u8::try_from(value).expect("a byte");
     let id = if id < 0x80 { vec![byte(id)] } else { vec![byte(id & 0x7f) | 0x80, byte(id >> 7)] };
     [&[4, 0, 0, byte(id.len() as u64 + 2), 4], &id[..], b"x"].concat()
 }
@@ -163,8 +163,8 @@ fn answer(id: u64) -> Vec<u8> {
 fn publishes(members: u64) -> usize {
     let mut hub: Hub<u64> = Hub::new(hub::Config::default());
     let mut actions = Actions::new();
-    let key = |number: u64| Key::new(number.to_string()).unwrap();
-    let group = GroupId::new("room").unwrap();
+    let key = |number: u64| Key::new(number.to_string()).expect("a number is a name");
+    let group = GroupId::new("room").expect("a short name");
     let now = Instant::ORIGIN;
     for number in 0..members {
         let from = Some(hub::Address { conn: ConnId(number), mailbox: number });
