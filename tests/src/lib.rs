@@ -1,11 +1,12 @@
 #![forbid(unsafe_code)]
 //! What the tests share: recorded vectors and the bodies of the fuzz targets.
 
+pub mod binary;
 pub mod fuzz;
 pub mod fuzz_chat;
 pub mod fuzz_connection;
-pub mod fuzz_tunnel;
 pub mod fuzz_im;
+pub mod fuzz_tunnel;
 pub mod harness;
 pub mod laws;
 pub mod memory;

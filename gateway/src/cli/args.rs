@@ -138,7 +138,7 @@ pub(super) enum SameUidArg {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Protocol")]
 pub(super) struct PomeloArgs {
-    /// Routes that get two-byte codes, from 1 on, in this order
+    /// Routes that get two-byte codes: from 1 on, in this order, or as ROUTE=CODE says
     #[arg(
         long,
         value_name = "ROUTES",

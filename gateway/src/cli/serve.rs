@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
+use futures_lite::future::poll_once;
 use linkspan_core::Limits;
 use linkspan_core::drain;
 use linkspan_core::hub::Admission;
@@ -100,6 +102,9 @@ fn run<R: Runtime>(
     let done = R::run(placement, threads, |workers| async move {
         let services = services(workers.first());
         let gateway = Gateway::start(&workers, config, services).map_err(start_failure)?;
+        // Whoever reads that it listens may tell it to stop in the next moment.
+        let mut signal = pin!(workers.first().stop_signal());
+        let early = poll_once(&mut signal).await;
         for (name, address) in gateway.addresses().iter() {
             output::line(&format!("listening {name} {address}"));
         }
@@ -111,7 +116,11 @@ fn run<R: Runtime>(
             "started"
         );
         started(gateway.addresses());
-        until_stopped(&workers, &gateway).await;
+        let signal = match early {
+            Some(signal) => signal,
+            None => signal.await,
+        };
+        stop(&workers, &gateway, signal).await;
         Ok(())
     });
     done.map_err(|error| Failure::new(Exit::Failed, error))?
@@ -125,9 +134,8 @@ fn start_failure(error: StartError) -> Failure {
     Failure::new(exit, error)
 }
 
-/// Serves until a signal, then stops gracefully; a second signal ends the process at once.
-async fn until_stopped<R: Runtime>(workers: &Workers<R>, gateway: &Gateway<R>) {
-    let signal = workers.first().stop_signal().await;
+/// Stops gracefully because of a signal; a second one ends the process at once.
+async fn stop<R: Runtime>(workers: &Workers<R>, gateway: &Gateway<R>, signal: Signal) {
     tracing::info!(?signal, connections = gateway.host().stats().open(), "stopping");
     let at_once = async {
         let signal: Signal = workers.first().stop_signal().await;
@@ -182,8 +190,7 @@ fn host(limits: Limits, stop: &StopArgs, pomelo: &PomeloArgs) -> HostConfig {
 }
 
 fn pomelo(args: &PomeloArgs) -> Result<ServerConfig, Failure> {
-    let dictionary =
-        Dictionary::numbered(&args.dictionary).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let dictionary = dictionary(&args.dictionary)?;
     Ok(ServerConfig {
         dictionary,
         strict_boundaries: args.strict_boundaries,
@@ -195,6 +202,27 @@ fn pomelo(args: &PomeloArgs) -> Result<ServerConfig, Failure> {
         deflate_above: args.deflate_above,
         ..ServerConfig::default()
     })
+}
+
+/// `ROUTE=CODE` has the code it says, every other route that of its place.
+fn dictionary(entries: &[String]) -> Result<Dictionary, Failure> {
+    let mut routes = Vec::with_capacity(entries.len());
+    for (entry, place) in entries.iter().zip(1..=u16::MAX) {
+        routes.push(match entry.split_once('=') {
+            None => (entry.as_str(), place),
+            Some((route, code)) => match code.parse() {
+                Ok(code) => (route, code),
+                Err(_) => {
+                    let text = format!("--dictionary {entry}: the code must be a number from 1 to 65535");
+                    return Err(Failure::new(Exit::Usage, text));
+                }
+            },
+        });
+    }
+    if routes.len() < entries.len() {
+        return Err(Failure::new(Exit::Usage, "--dictionary: at most 65535 routes"));
+    }
+    Dictionary::new(routes).map_err(|error| Failure::new(Exit::Usage, error))
 }
 
 /// Raises the number of files the process may open, and makes the connections fit into it.

@@ -67,6 +67,9 @@ impl Demo {
                 orders.extend(members.map(|member| (*member, push("onMessage", body.clone()))));
                 Ok(Bytes::new())
             }
+            b"Echo.Bind" if self.uids.contains_key(&session) => {
+                Err(ErrorBody::new(ErrorBody::UNKNOWN, "session is already bound to an uid"))
+            }
             b"Echo.Bind" => {
                 self.uids.insert(session, json_of(body)["uid"].clone());
                 Ok(body.clone())

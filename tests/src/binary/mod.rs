@@ -1,0 +1,68 @@
+//! Tests of a whole program: a real process, real sockets, real signals.
+//!
+//! Each runtime's crate calls them with the path of its own program through [`binary_tests!`](crate::binary_tests). Every
+//! wait is bounded, every process ends with its guard, every port is chosen by the system.
+
+mod client;
+pub mod ending;
+pub mod hostile;
+mod player;
+mod process;
+pub mod replays;
+pub mod starting;
+pub mod traffic;
+mod wire;
+
+use std::time::Duration;
+
+use self::client::{Client, Got};
+use self::process::Process;
+use self::wire::{Carrier, Wire};
+
+/// How long anything may take that takes no time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until `done` holds.
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !done() {
+        assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// One test per case, for the program at the path.
+#[macro_export]
+macro_rules! binary_tests {
+    ($program:expr) => {
+        $crate::binary_tests! { $program;
+            replays::recordings_over_tcp,
+            replays::recordings_over_websocket,
+            replays::every_exclusion_is_one,
+            traffic::answers_in_flight_over_tcp,
+            traffic::answers_in_flight_over_websocket,
+            traffic::cycles_leave_nothing,
+            hostile::malformed_vectors_end_their_own_connection,
+            hostile::mutated_inputs_end_their_own_connection,
+            hostile::half_a_handshake_is_ended,
+            hostile::few_open_files,
+            starting::lines_with_real_ports,
+            starting::demo_says_what_next,
+            starting::connect_from_a_pipe,
+            starting::wrong_usage,
+            starting::taken_addresses,
+            starting::nobody_reads_the_output,
+            ending::a_request_in_flight_is_answered,
+            ending::a_second_signal_ends_at_once,
+            ending::a_signal_right_after_the_start,
+        }
+    };
+    ($program:expr; $($module:ident::$case:ident,)*) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::binary::$module::$case($program);
+            }
+        )*
+    };
+}
