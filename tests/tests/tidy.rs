@@ -23,15 +23,15 @@ fn files(folder: &str) -> Vec<PathBuf> {
     let mut open = vec![root().join(folder)];
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
-            let entry = entry.unwrap();
+            let entry = entry.expect("it can be listed");
             let name = entry.file_name();
             if FOREIGN.iter().any(|foreign| name == *foreign) {
                 continue;
             }
-            if entry.file_type().unwrap().is_dir() {
+            if entry.file_type().expect("it has a type").is_dir() {
                 open.push(entry.path());
             } else {
-                found.push(entry.path().strip_prefix(root()).unwrap().to_owned());
+                found.push(entry.path().strip_prefix(root()).expect("it is below").to_owned());
             }
         }
     }
