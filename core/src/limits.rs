@@ -107,48 +107,12 @@ impl Limits {
     ///
     /// [`LimitsError`] with the field that is wrong and what it must be.
     pub fn validate(&self) -> Result<(), LimitsError> {
-        let spans = [
-            ("handshake_timeout", Some(self.handshake_timeout)),
-            ("heartbeat", self.heartbeat),
-            ("silence", self.silence),
-            ("unfinished_timeout", Some(self.unfinished_timeout)),
-            ("write_timeout", Some(self.write_timeout)),
-            ("close_grace", Some(self.close_grace)),
-            ("request_timeout", Some(self.request_timeout)),
-            ("replacement_window", Some(self.replacement_window)),
-            ("tunnel_dial_timeout", Some(self.tunnel_dial_timeout)),
-            ("tunnel_stall_timeout", Some(self.tunnel_stall_timeout)),
-        ];
-        for (field, span) in spans {
+        for (field, span) in self.spans() {
             if span.is_some_and(|span| span < Self::SPAN_MIN) {
                 return Err(LimitsError { field, fix: "must be at least 1ms" });
             }
         }
-        let counts = [
-            ("receive_max", u64::from(self.receive_max)),
-            ("send_max", u64::from(self.send_max)),
-            ("inflate_max", u64::from(self.inflate_max)),
-            ("pending_requests", u64::from(self.pending_requests)),
-            ("pending_bytes", u64::from(self.pending_bytes)),
-            ("sessions_per_platform", u64::from(self.sessions_per_platform)),
-            ("sessions_per_key", u64::from(self.sessions_per_key)),
-            ("sessions_per_shard", u64::from(self.sessions_per_shard)),
-            ("watchers_per_key", u64::from(self.watchers_per_key)),
-            ("replacements_remembered", u64::from(self.replacements_remembered)),
-            ("group_members", u64::from(self.group_members)),
-            ("mailbox", u64::from(self.mailbox)),
-            ("connections", u64::from(self.connections)),
-            ("connections_per_address", u64::from(self.connections_per_address)),
-            ("connects_burst", u64::from(self.connects_burst)),
-            ("buffered_bytes", self.buffered_bytes),
-            ("tunnel_streams", u64::from(self.tunnel_streams)),
-            ("tunnel_dials", u64::from(self.tunnel_dials)),
-            ("tunnel_stream_pause", u64::from(self.tunnel_stream_pause)),
-            ("tunnel_stream_bytes", u64::from(self.tunnel_stream_bytes)),
-            ("tunnel_session_bytes", self.tunnel_session_bytes),
-            ("tunnel_window", u64::from(self.tunnel_window)),
-        ];
-        for (field, count) in counts {
+        for (field, count) in self.counts() {
             if count == 0 {
                 return Err(LimitsError { field, fix: "must be at least 1" });
             }
@@ -180,6 +144,50 @@ impl Limits {
             return Err(LimitsError { field: "silence", fix: "must be at least twice the heartbeat" });
         }
         Ok(())
+    }
+
+    /// The spans that must be long enough for a driver.
+    fn spans(&self) -> [(&'static str, Option<Duration>); 10] {
+        [
+            ("handshake_timeout", Some(self.handshake_timeout)),
+            ("heartbeat", self.heartbeat),
+            ("silence", self.silence),
+            ("unfinished_timeout", Some(self.unfinished_timeout)),
+            ("write_timeout", Some(self.write_timeout)),
+            ("close_grace", Some(self.close_grace)),
+            ("request_timeout", Some(self.request_timeout)),
+            ("replacement_window", Some(self.replacement_window)),
+            ("tunnel_dial_timeout", Some(self.tunnel_dial_timeout)),
+            ("tunnel_stall_timeout", Some(self.tunnel_stall_timeout)),
+        ]
+    }
+
+    /// The counts that must not be 0.
+    fn counts(&self) -> [(&'static str, u64); 22] {
+        [
+            ("receive_max", u64::from(self.receive_max)),
+            ("send_max", u64::from(self.send_max)),
+            ("inflate_max", u64::from(self.inflate_max)),
+            ("pending_requests", u64::from(self.pending_requests)),
+            ("pending_bytes", u64::from(self.pending_bytes)),
+            ("sessions_per_platform", u64::from(self.sessions_per_platform)),
+            ("sessions_per_key", u64::from(self.sessions_per_key)),
+            ("sessions_per_shard", u64::from(self.sessions_per_shard)),
+            ("watchers_per_key", u64::from(self.watchers_per_key)),
+            ("replacements_remembered", u64::from(self.replacements_remembered)),
+            ("group_members", u64::from(self.group_members)),
+            ("mailbox", u64::from(self.mailbox)),
+            ("connections", u64::from(self.connections)),
+            ("connections_per_address", u64::from(self.connections_per_address)),
+            ("connects_burst", u64::from(self.connects_burst)),
+            ("buffered_bytes", self.buffered_bytes),
+            ("tunnel_streams", u64::from(self.tunnel_streams)),
+            ("tunnel_dials", u64::from(self.tunnel_dials)),
+            ("tunnel_stream_pause", u64::from(self.tunnel_stream_pause)),
+            ("tunnel_stream_bytes", u64::from(self.tunnel_stream_bytes)),
+            ("tunnel_session_bytes", self.tunnel_session_bytes),
+            ("tunnel_window", u64::from(self.tunnel_window)),
+        ]
     }
 
     /// How much can wait in the send queue at most, in bytes: one frame may start while it is just below the mark.

@@ -19,7 +19,7 @@ const CLOSE_GRACE = 5000;
 const ZLIB = 0x78;
 
 /** Close codes after which connecting again would end the same way. */
-const FINAL_CODES = new Set([1002, 1003, 1007, 1009, 4000, 4001]);
+const FINAL_CODES = new Set([1002, 1003, 1007, 1009, 4000, 4001, 4003, 4004]);
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
