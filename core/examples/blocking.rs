@@ -53,6 +53,9 @@ fn serve(mut socket: TcpStream) -> std::io::Result<()> {
                 Action::Notify(ServerNotice::Request { ticket, body, .. }) => {
                     events.push(Event::Command(ServerCommand::Answer { ticket, body }));
                 }
+                Action::Notify(ServerNotice::Notify { receipt, .. }) => {
+                    events.push(Event::Command(ServerCommand::Done(receipt)));
+                }
                 Action::Close(reason) => {
                     println!("{reason}");
                     return Ok(());

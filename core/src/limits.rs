@@ -111,6 +111,9 @@ impl Limits {
             if span.is_some_and(|span| span < Self::SPAN_MIN) {
                 return Err(LimitsError { field, fix: "must be at least 1ms" });
             }
+            if span.is_some_and(|span| span > Self::SPAN_MAX) {
+                return Err(LimitsError { field, fix: "must be at most 365 days" });
+            }
         }
         for (field, count) in self.counts() {
             if count == 0 {
@@ -198,6 +201,8 @@ impl Limits {
 
     /// The shortest span that makes sense to a driver.
     const SPAN_MIN: Duration = Duration::from_millis(1);
+    /// The longest one; far from where sums of spans could overflow.
+    const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
     /// The most memory that one connection can make the gateway hold, in bytes.
     ///
@@ -215,7 +220,7 @@ impl Limits {
     /// + pending_bytes + chunk    messages without an answer, in the application's own queue …
     /// + pending_requests × 96    … and its entries, of either kind
     /// + registrations × 320      keys, as many that are waited for, groups and watches
-    /// + mailbox × 64             events on their way; their payloads are shared with whoever sent them
+    /// + mailbox × 96             events on their way; their payloads are shared with whoever sent them
     /// ```
     pub fn connection_bytes_max(&self, chunk: u32) -> u64 {
         let registrations = u64::from(self.keys_per_connection.max(1)) * 2
@@ -233,7 +238,7 @@ impl Limits {
             + u64::from(self.pending_bytes)
             + u64::from(chunk)
             + registrations * 320
-            + u64::from(self.mailbox) * 64
+            + u64::from(self.mailbox) * 96
     }
 
     /// The most memory that one tunnel session can make the gateway hold, in bytes:

@@ -71,6 +71,11 @@ impl<A> Actions<A> {
         self.0.len()
     }
 
+    /// For how many actions there is memory.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

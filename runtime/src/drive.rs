@@ -181,8 +181,10 @@ where
         self.take_mail(actions);
         self.read(cx, turn, actions);
         self.take_commands(cx, turn, actions);
+        // An application without room holds its answers back; the write timeout bounds that.
         if let Some(reason) = self.input_ended
             && !turn.app_behind
+            && self.polled_room
             && !self.is_ending()
         {
             self.step(Event::Closed(reason), actions);

@@ -20,7 +20,12 @@ pub(crate) fn take<N: 'static>() -> Box<Actions<Action<N>>> {
         .unwrap_or_default()
 }
 
+/// A list that one large piece of input made grow beyond this many actions is not kept.
+const KEEP: usize = 4096;
+
 /// Gives a list back.
 pub(crate) fn put<N: 'static>(list: Box<Actions<Action<N>>>) {
-    LISTS.with_borrow_mut(|lists| lists.push(list));
+    if list.capacity() <= KEEP {
+        LISTS.with_borrow_mut(|lists| lists.push(list));
+    }
 }

@@ -36,6 +36,6 @@ pub use self::message::{
 };
 pub use self::package::{Package, PackageReader, PackageType, package, package_head};
 pub use self::server::Server;
-pub use self::server_api::{ServerCommand, ServerNotice};
+pub use self::server_api::{Receipt, ServerCommand, ServerNotice};
 pub use self::text::decode_text;
 pub use crate::pending::Ticket;

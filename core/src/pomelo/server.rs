@@ -10,14 +10,17 @@ use serde::Serialize;
 use super::handshake::{self, Abilities};
 use super::{
     EncodeError, ErrorAnswers, ErrorBody, Message, MessageId, MessageType, Package, PackageReader,
-    PackageType, RefuseCode, RouteOut, ServerCommand, ServerConfig, ServerNotice, Ticket, decode_text,
-    deflate, inflate, package, push, response,
+    PackageType, Receipt, RefuseCode, RouteOut, ServerCommand, ServerConfig, ServerNotice, Ticket,
+    decode_text, deflate, inflate, package, push, response,
 };
 use crate::pending::Pending;
 use crate::push::Form;
 use crate::{
     CloseReason, Context, Delivery, Dialect, Frame, Instant, Key, Limits, Mark, Opcode, Push, Violation,
 };
+
+/// A piece of input of up to this size may be kept alive by a small message without being counted, in bytes.
+const SMALL_CHUNK: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -40,6 +43,12 @@ pub struct Server {
     /// last request that may wait. Never more than a driver hands over at once, as it stops reading then.
     held: Bytes,
     pending: Pending<MessageId>,
+    /// Messages without an answer that the application works on, and what they hold in bytes.
+    notes: u32,
+    note_bytes: u32,
+    /// The size of the piece of input that is being read, until a message of it is charged with it: however small a
+    /// message is, it keeps the whole piece alive.
+    chunk: u32,
     kick: Option<Bytes>,
     state: State,
     abilities: Abilities,
@@ -53,6 +62,9 @@ impl Server {
             reader: PackageReader::new(),
             held: Bytes::new(),
             pending: Pending::default(),
+            notes: 0,
+            note_bytes: 0,
+            chunk: 0,
             kick: None,
             state: State::Start,
             abilities: Abilities::default(),
@@ -95,8 +107,8 @@ impl Server {
 
     fn takes_more(&self, limits: &Limits) -> bool {
         self.state != State::Validating
-            && self.pending.len() < limits.pending_requests as usize
-            && self.pending.bytes() < limits.pending_bytes
+            && self.pending.len() + (self.notes as usize) < limits.pending_requests as usize
+            && self.pending.bytes().saturating_add(self.note_bytes) < limits.pending_bytes
     }
 
     /// All transitions that a client can cause.
@@ -141,21 +153,24 @@ impl Server {
     }
 
     fn handle_message(&mut self, data: Bytes, cx: &mut Context<'_, Self>) -> Result<(), Violation> {
-        let size = data.len() as u32;
+        let size = (data.len() as u32).max(core::mem::take(&mut self.chunk));
         let message = Message::decode(data, &self.config.dictionary)?;
         let body =
             if message.deflated { inflate(&message.body, cx.limits().inflate_max)? } else { message.body };
         cx.heard();
+        let size = size.max(body.len() as u32);
         match message.kind {
             // An answer with id 0 reads as a push, so nano and pitaya never answer such a request.
             MessageType::Request if message.id.number() != 0 => {
                 let deadline = cx.now() + cx.limits().request_timeout;
-                let size = size.max(body.len() as u32);
                 let ticket = self.pending.enter(message.id, size, deadline);
                 cx.notify(ServerNotice::Request { ticket, route: message.route, body });
             }
             MessageType::Request | MessageType::Notify => {
-                cx.notify(ServerNotice::Notify { route: message.route, body });
+                self.notes = self.notes.saturating_add(1);
+                self.note_bytes = self.note_bytes.saturating_add(size);
+                let receipt = Receipt::new(size);
+                cx.notify(ServerNotice::Notify { receipt, route: message.route, body });
             }
             MessageType::Response | MessageType::Push => cx.mark(Mark::MessageIgnored),
         }
@@ -311,6 +326,7 @@ impl Dialect for Server {
             self.held = both.freeze();
             return Ok(());
         }
+        self.chunk = if data.len() > SMALL_CHUNK { data.len() as u32 } else { 0 };
         self.read(data, cx)
     }
 
@@ -344,6 +360,11 @@ impl Dialect for Server {
             }
             ServerCommand::Fail { ticket, error } => {
                 self.fail(ticket, &error, cx);
+                self.resume(cx);
+            }
+            ServerCommand::Done(receipt) => {
+                self.notes = self.notes.saturating_sub(1);
+                self.note_bytes = self.note_bytes.saturating_sub(receipt.size());
                 self.resume(cx);
             }
             ServerCommand::Push { route, body, overflow } => {

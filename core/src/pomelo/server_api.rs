@@ -5,6 +5,21 @@ use bytes::Bytes;
 use super::{ErrorBody, RefuseCode, Ticket};
 use crate::{GroupId, Key, Overflow, Push, To};
 
+/// What the application holds while it works on a message that wants no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt(u32);
+
+impl Receipt {
+    pub(super) const fn new(size: u32) -> Self {
+        Self(size)
+    }
+
+    /// What the message counts for, in bytes.
+    pub const fn size(self) -> u32 {
+        self.0
+    }
+}
+
 /// What the server's end tells the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,8 +39,11 @@ pub enum ServerNotice {
         /// The payload, inflated.
         body: Bytes,
     },
-    /// A message that wants no answer.
+    /// A message that wants no answer; to be followed by [`Done`](ServerCommand::Done) when the application is through
+    /// with it, so that what waits there is bounded like requests are.
     Notify {
+        /// To be given back.
+        receipt: Receipt,
         /// Unchecked bytes, normally `Service.Method`.
         route: Bytes,
         /// The payload, inflated.
@@ -67,6 +85,8 @@ pub enum ServerCommand {
         /// What went wrong.
         error: ErrorBody,
     },
+    /// The application is through with a message that wanted no answer.
+    Done(Receipt),
     /// Sends a message that nobody asked for.
     Push {
         /// The event name, at most 255 bytes.

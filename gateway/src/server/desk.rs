@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use linkspan_core::pomelo::{ErrorBody, RefuseCode, Server, ServerCommand, ServerNotice, Ticket};
+use linkspan_core::pomelo::{ErrorBody, Receipt, RefuseCode, Server, ServerCommand, ServerNotice, Ticket};
 use linkspan_core::{CloseReason, Limits};
 use linkspan_runtime::{App, Runtime};
 
@@ -23,29 +23,30 @@ use crate::session::Session;
 enum Work {
     Handshake(Bytes),
     Opened,
-    Call { ticket: Option<Ticket>, route: Bytes, body: Bytes },
+    Call { owed: Owed, route: Bytes, body: Bytes },
 }
 
-impl Work {
-    fn size(&self) -> usize {
-        match self {
-            Self::Handshake(body) => body.len(),
-            Self::Opened => 0,
-            Self::Call { route, body, .. } => route.len() + body.len(),
-        }
-    }
+/// What the client's end is owed when a piece of work is done.
+#[derive(Clone, Copy)]
+enum Owed {
+    /// Nothing: a hook.
+    Nothing,
+    /// That a message without an answer is through.
+    Receipt(Receipt),
+    /// An answer.
+    Answer(Ticket),
 }
 
 /// What is being worked on.
 enum Job {
     Handshake(BoxFuture<Verdict>),
-    Call(Option<Ticket>, BoxFuture<Outcome>),
+    Call(Owed, BoxFuture<Outcome>),
 }
 
 /// How a job ended, once it did.
 enum Done {
     Handshake(Verdict),
-    Call(Option<Ticket>, Outcome),
+    Call(Owed, Outcome),
 }
 
 struct Running<R: Runtime> {
@@ -62,7 +63,6 @@ pub(super) struct Desk<R: Runtime> {
     limits: Arc<Limits>,
     waiting: VecDeque<Work>,
     /// Payload of what waits.
-    waiting_bytes: usize,
     running: Option<Running<R>>,
     opened: bool,
 }
@@ -73,7 +73,7 @@ impl<R: Runtime> Desk<R> {
 
     pub(super) fn new(runtime: R, table: Arc<Table>, session: Session, limits: Arc<Limits>) -> Self {
         let waiting = VecDeque::new();
-        Self { runtime, table, session, limits, waiting, waiting_bytes: 0, running: None, opened: false }
+        Self { runtime, table, session, limits, waiting, running: None, opened: false }
     }
 
     /// Starts one piece of work: finished at once, or running from now on. `None` if there was nothing to run.
@@ -86,7 +86,7 @@ impl<R: Runtime> Desk<R> {
                     let handshake = Handshake { session: self.session.clone(), body };
                     match guard(|| validator(handshake)) {
                         Ok(future) => Job::Handshake(future),
-                        Err(panic) => return Some(self.fail(None, true, &panicked(&panic))),
+                        Err(panic) => return Some(self.fail(Owed::Nothing, true, &panicked(&panic))),
                     }
                 }
             },
@@ -97,7 +97,7 @@ impl<R: Runtime> Desk<R> {
                 }
                 let (table, session) = (Arc::clone(&self.table), self.session.clone());
                 Job::Call(
-                    None,
+                    Owed::Nothing,
                     Box::pin(async move {
                         for hook in &table.hooks.opened {
                             hook(session.clone()).await;
@@ -106,12 +106,12 @@ impl<R: Runtime> Desk<R> {
                     }),
                 )
             }
-            Work::Call { ticket, route, body } => {
+            Work::Call { owed, route, body } => {
                 let call = Call { session: self.session.clone(), route, body };
-                match guard(|| call_service(&self.table, ticket.is_some(), call)) {
-                    Ok(Reply::Ready(outcome)) => return Some(Done::Call(ticket, outcome)),
-                    Ok(Reply::Later(future)) => Job::Call(ticket, future),
-                    Err(panic) => return Some(self.fail(ticket, false, &panicked(&panic))),
+                match guard(|| call_service(&self.table, matches!(owed, Owed::Answer(_)), call)) {
+                    Ok(Reply::Ready(outcome)) => return Some(Done::Call(owed, outcome)),
+                    Ok(Reply::Later(future)) => Job::Call(owed, future),
+                    Err(panic) => return Some(self.fail(owed, false, &panicked(&panic))),
                 }
             }
         };
@@ -123,7 +123,7 @@ impl<R: Runtime> Desk<R> {
         let Some(running) = &mut self.running else { return Poll::Pending };
         let polled = guard(|| match &mut running.job {
             Job::Handshake(future) => future.as_mut().poll(cx).map(Done::Handshake),
-            Job::Call(ticket, future) => future.as_mut().poll(cx).map(|outcome| Done::Call(*ticket, outcome)),
+            Job::Call(owed, future) => future.as_mut().poll(cx).map(|outcome| Done::Call(*owed, outcome)),
         });
         match polled {
             Ok(Poll::Ready(done)) => {
@@ -144,25 +144,25 @@ impl<R: Runtime> Desk<R> {
 
     /// Gives the running job up: it panicked with this text, or took too long.
     fn abandon(&mut self, panic: Option<&str>) -> Done {
-        let (ticket, handshake) = match self.running.take() {
-            Some(Running { job: Job::Call(ticket, _), .. }) => (ticket, false),
-            Some(Running { job: Job::Handshake(_), .. }) | None => (None, true),
+        let (owed, handshake) = match self.running.take() {
+            Some(Running { job: Job::Call(owed, _), .. }) => (owed, false),
+            Some(Running { job: Job::Handshake(_), .. }) | None => (Owed::Nothing, true),
         };
         match panic {
-            Some(text) => self.fail(ticket, handshake, text),
+            Some(text) => self.fail(owed, handshake, text),
             None => {
                 tracing::warn!(sid = self.session.id(), "a handler took too long and was given up");
                 let error = CallError::new(ErrorBody::TIMEOUT, "request timed out");
-                done_with(ticket, handshake, error)
+                done_with(owed, handshake, error)
             }
         }
     }
 
     /// What a panic comes to.
-    fn fail(&self, ticket: Option<Ticket>, handshake: bool, text: &str) -> Done {
+    fn fail(&self, owed: Owed, handshake: bool, text: &str) -> Done {
         tracing::error!(sid = self.session.id(), panic = text, "a handler panicked");
         let shown = if self.table.panic_text { text.to_owned() } else { "internal error".to_owned() };
-        done_with(ticket, handshake, CallError::unknown(shown))
+        done_with(owed, handshake, CallError::unknown(shown))
     }
 
     fn command(&self, done: Done) -> Option<ServerCommand> {
@@ -172,21 +172,22 @@ impl<R: Runtime> Desk<R> {
                 tracing::debug!(sid = self.session.id(), code = code.number(), "handshake refused");
                 Some(ServerCommand::Refuse { code, user })
             }
-            Done::Call(Some(ticket), Ok(body)) => Some(ServerCommand::Answer { ticket, body }),
-            Done::Call(Some(ticket), Err(error)) => {
+            Done::Call(Owed::Answer(ticket), Ok(body)) => Some(ServerCommand::Answer { ticket, body }),
+            Done::Call(Owed::Answer(ticket), Err(error)) => {
                 tracing::debug!(sid = self.session.id(), %error, "request failed");
                 Some(ServerCommand::Fail { ticket, error: error.into_body() })
             }
-            Done::Call(None, Ok(body)) => {
-                if !body.is_empty() {
-                    tracing::debug!(sid = self.session.id(), "the answer to a notification is dropped");
+            Done::Call(Owed::Receipt(receipt), outcome) => {
+                match outcome {
+                    Ok(body) if body.is_empty() => {}
+                    Ok(_) => {
+                        tracing::debug!(sid = self.session.id(), "the answer to a notification is dropped")
+                    }
+                    Err(error) => tracing::debug!(sid = self.session.id(), %error, "notification failed"),
                 }
-                None
+                Some(ServerCommand::Done(receipt))
             }
-            Done::Call(None, Err(error)) => {
-                tracing::debug!(sid = self.session.id(), %error, "notification failed");
-                None
-            }
+            Done::Call(Owed::Nothing, _) => None,
         }
     }
 }
@@ -196,14 +197,17 @@ impl<R: Runtime> App<Server> for Desk<R> {
         let work = match notice {
             ServerNotice::Handshake(body) => Work::Handshake(body),
             ServerNotice::Opened => Work::Opened,
-            ServerNotice::Request { ticket, route, body } => Work::Call { ticket: Some(ticket), route, body },
-            ServerNotice::Notify { route, body } => Work::Call { ticket: None, route, body },
+            ServerNotice::Request { ticket, route, body } => {
+                Work::Call { owed: Owed::Answer(ticket), route, body }
+            }
+            ServerNotice::Notify { receipt, route, body } => {
+                Work::Call { owed: Owed::Receipt(receipt), route, body }
+            }
             ServerNotice::Bound(_) => return self.session.handle_bound(),
             ServerNotice::BindRefused(_) => return self.session.handle_bind_refused(),
             // What the dialect learns to say later is not for services.
             _ => return,
         };
-        self.waiting_bytes += work.size();
         self.waiting.push_back(work);
     }
 
@@ -222,19 +226,12 @@ impl<R: Runtime> App<Server> for Desk<R> {
                     }
                     return Poll::Pending;
                 };
-                self.waiting_bytes -= work.size();
                 self.start(work)
             };
             if let Some(command) = done.and_then(|done| self.command(done)) {
                 return Poll::Ready(command);
             }
         }
-    }
-
-    /// Requests are counted by the dialect as well, but notifications are only here.
-    fn wants_read(&self) -> bool {
-        self.waiting.len() < self.limits.pending_requests as usize
-            && self.waiting_bytes < self.limits.pending_bytes as usize
     }
 
     fn handle_closed(&mut self, reason: CloseReason) {
@@ -303,11 +300,11 @@ fn handler<'t>(table: &'t Table, wants_answer: bool, call: &Call) -> Result<&'t 
     Ok(entry)
 }
 
-fn done_with(ticket: Option<Ticket>, handshake: bool, error: CallError) -> Done {
+fn done_with(owed: Owed, handshake: bool, error: CallError) -> Done {
     if handshake {
         Done::Handshake(Err(Refuse::new(RefuseCode::Denied)))
     } else {
-        Done::Call(ticket, Err(error))
+        Done::Call(owed, Err(error))
     }
 }
 

@@ -29,7 +29,7 @@ impl Demo {
         match notice {
             ServerNotice::Handshake(body) => vec![(session, self.validate(&body))],
             ServerNotice::Request { ticket, route, body } => self.call(session, Some(ticket), &route, &body),
-            ServerNotice::Notify { route, body } => self.call(session, None, &route, &body),
+            ServerNotice::Notify { route, body, .. } => self.call(session, None, &route, &body),
             _ => Vec::new(),
         }
     }

@@ -264,7 +264,8 @@ fn deflated_requests_of_any_client_are_inflated() {
     let smaller = pomelo::deflate(&[b'a'; 500]).expect("it gets smaller");
     bench.say(DATA, &[b"\x12\x01r", &smaller[..]].concat());
     let notices = bench.station.notices();
-    assert_eq!(notices, [ServerNotice::Notify { route: "r".into(), body: Bytes::from_static(&[b'a'; 500]) }]);
+    let [ServerNotice::Notify { route, body, .. }] = notices.as_slice() else { panic!("{notices:?}") };
+    assert_eq!((&route[..], &body[..]), (&b"r"[..], &[b'a'; 500][..]));
     bench.say(DATA, &notify("plain", b""));
     assert_eq!(bench.marked(Mark::MessageIgnored), 0);
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use linkspan_core::pomelo::{ErrorAnswers, ErrorBody, ServerCommand, ServerConfig, ServerNotice};
+use linkspan_core::pomelo::{self, ErrorAnswers, ErrorBody, ServerCommand, ServerConfig, ServerNotice};
 use linkspan_core::{CloseReason, Limits, Mark, Overflow};
-use linkspan_tests::harness::bench::{Bench, DATA, JS_HELLO, notify, push, request, response};
+use linkspan_tests::harness::bench::{Bench, DATA, HEARTBEAT, JS_HELLO, notify, push, request, response};
 use linkspan_tests::harness::package;
 
 fn fail(bench: &mut Bench, id: u8, error: ErrorBody) -> Vec<(u8, Bytes)> {
@@ -63,16 +63,64 @@ fn equal_ids_are_two_requests() {
     assert_eq!(bench.station.connection().dialect().pending_requests(), 0);
 }
 
+/// What lies with the application counts, whether it wants an answer or not: one read of tiny or inflating messages
+/// must not become more than the limits.
+#[test]
+fn messages_without_an_answer_are_bounded_like_requests() {
+    let limits = Limits { pending_requests: 4, ..Limits::default() };
+    let mut bench = Bench::new(Default::default(), limits).working();
+    let smaller = pomelo::deflate(&[0; 400_000]).expect("it gets smaller");
+    let message = package(DATA, &[b"\x12\x01r", &smaller[..]].concat());
+    bench.bytes(message.repeat(10));
+    let mut taken = Vec::new();
+    for round in 0..10 {
+        for notice in bench.station.notices() {
+            if let ServerNotice::Notify { receipt, body, .. } = notice {
+                assert_eq!(body.len(), 400_000);
+                assert!(receipt.size() >= 400_000, "it counts with what it inflates to");
+                taken.push(receipt);
+            }
+        }
+        assert!(
+            taken.len() <= round + 3,
+            "1 MiB is reached by the third, and each one done lets one more in"
+        );
+        assert_eq!(bench.station.connection().wants_read(), taken.len() == 10 && round > 7);
+        bench.command(ServerCommand::Done(taken[round]));
+    }
+    assert_eq!(taken.len(), 10);
+    assert!(bench.station.connection().wants_read());
+}
+
+/// A message of some bytes keeps the whole piece of input alive in which it came.
+#[test]
+fn a_tiny_request_counts_with_the_piece_it_keeps_alive() {
+    let limits = Limits { pending_bytes: 100_000, ..Limits::default() };
+    let mut bench = Bench::new(Default::default(), limits).working();
+    for _ in 0..2 {
+        assert!(bench.station.connection().wants_read());
+        let mut piece = package(DATA, &request(&[1], "r", b""));
+        piece.extend(package(HEARTBEAT, b"").repeat(15_000));
+        bench.bytes(piece);
+    }
+    assert!(!bench.station.connection().wants_read());
+}
+
+fn notified(notices: Vec<ServerNotice>) -> Vec<(Bytes, Bytes)> {
+    let message = |notice| match notice {
+        ServerNotice::Notify { route, body, .. } => Some((route, body)),
+        _ => None,
+    };
+    notices.into_iter().filter_map(message).collect()
+}
+
 /// An answer with id 0 would read as a push.
 #[test]
 fn a_request_with_id_zero_is_a_notify() {
     let mut bench = Bench::plain().working();
     for id in [&[0][..], &[0x80, 0x00]] {
         bench.say(DATA, &request(id, "Echo.Raw", b"x"));
-        assert_eq!(
-            bench.station.notices(),
-            [ServerNotice::Notify { route: "Echo.Raw".into(), body: "x".into() }]
-        );
+        assert_eq!(notified(bench.station.notices()), [("Echo.Raw".into(), "x".into())]);
     }
     assert_eq!(bench.hear(), []);
 }
@@ -85,13 +133,7 @@ fn routes_and_bodies_are_bytes() {
         bench.request(&[1], route, b"\xff\x00\xfe");
         bench.say(DATA, &notify(route, b"\xff"));
         let notices = bench.station.notices();
-        assert_eq!(
-            notices,
-            [ServerNotice::Notify {
-                route: Bytes::from(route.to_owned()),
-                body: Bytes::from_static(b"\xff")
-            }]
-        );
+        assert_eq!(notified(notices), [(Bytes::from(route.to_owned()), Bytes::from_static(b"\xff"))]);
     }
 }
 
