@@ -178,12 +178,11 @@ impl<R: Runtime> Desk<R> {
                 Some(ServerCommand::Fail { ticket, error: error.into_body() })
             }
             Done::Call(Owed::Receipt(receipt), outcome) => {
+                let sid = self.session.id();
                 match outcome {
                     Ok(body) if body.is_empty() => {}
-                    Ok(_) => {
-                        tracing::debug!(sid = self.session.id(), "the answer to a notification is dropped")
-                    }
-                    Err(error) => tracing::debug!(sid = self.session.id(), %error, "notification failed"),
+                    Ok(_) => tracing::debug!(sid, "the answer to a notification is dropped"),
+                    Err(error) => tracing::debug!(sid, %error, "notification failed"),
                 }
                 Some(ServerCommand::Done(receipt))
             }
