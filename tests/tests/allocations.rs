@@ -112,7 +112,13 @@ fn split_requests() -> usize {
         // Header and body in pieces: only a body in pieces is put together, in memory of its own.
         server.receive(b"\x04\0", |_| {});
         server.receive(b"\0\x0c", |_| {});
-        server.receive(b"\x02\x09Echo.Nonex", |_| {});
+        let mut held = None;
+        server.receive(b"\x02\x09Echo.Nonex", |notice| {
+            if let ServerNotice::Notify { receipt, .. } = notice {
+                held = Some(receipt);
+            }
+        });
+        server.give(Event::Command(ServerCommand::Done(held.expect("a message"))), |_| {});
         server.receive(b"\x03\0\0\0", |_| {});
     })
 }

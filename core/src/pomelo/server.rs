@@ -46,7 +46,7 @@ pub struct Server {
     /// Messages without an answer that the application works on, and what they hold in bytes.
     notes: u32,
     note_bytes: u32,
-    /// The size of the piece of input that is being read, until a message of it is charged with it: however small a
+    /// The size of the piece of input that is being read, until a request of it is charged with it: however small a
     /// message is, it keeps the whole piece alive.
     chunk: u32,
     kick: Option<Bytes>,
@@ -153,7 +153,7 @@ impl Server {
     }
 
     fn handle_message(&mut self, data: Bytes, cx: &mut Context<'_, Self>) -> Result<(), Violation> {
-        let size = (data.len() as u32).max(core::mem::take(&mut self.chunk));
+        let size = data.len() as u32;
         let message = Message::decode(data, &self.config.dictionary)?;
         let body =
             if message.deflated { inflate(&message.body, cx.limits().inflate_max)? } else { message.body };
@@ -163,14 +163,19 @@ impl Server {
             // An answer with id 0 reads as a push, so nano and pitaya never answer such a request.
             MessageType::Request if message.id.number() != 0 => {
                 let deadline = cx.now() + cx.limits().request_timeout;
+                let size = size.max(core::mem::take(&mut self.chunk));
                 let ticket = self.pending.enter(message.id, size, deadline);
                 cx.notify(ServerNotice::Request { ticket, route: message.route, body });
             }
             MessageType::Request | MessageType::Notify => {
                 self.notes = self.notes.saturating_add(1);
                 self.note_bytes = self.note_bytes.saturating_add(size);
-                let receipt = Receipt::new(size);
-                cx.notify(ServerNotice::Notify { receipt, route: message.route, body });
+                // What an application sees does not depend on how the input was cut, so such a message is copied out of
+                // a large piece, not charged with it.
+                let pins = u64::from(self.chunk) > 8 * u64::from(size);
+                let owned = |bytes: Bytes| if pins { Bytes::copy_from_slice(&bytes) } else { bytes };
+                let (route, body) = (owned(message.route), owned(body));
+                cx.notify(ServerNotice::Notify { receipt: Receipt::new(size), route, body });
             }
             MessageType::Response | MessageType::Push => cx.mark(Mark::MessageIgnored),
         }
