@@ -1,7 +1,7 @@
 //! Recorded sessions of the field's servers: what their clients sent, what they got, and what they get from us.
 //!
 //! [`cases`] reads the recordings; [`Script`] is what a client does and [`Case::expected`] what it must get from ours:
-//! the recorded server's answers, but where [`differences`] lists another outcome with its reason. Both are plain data,
+//! the recorded server's answers, but where the list of differences lists another outcome with its reason. Both are plain data,
 //! so the same cases run against the core in memory and against a whole gateway over sockets.
 
 mod demo;
