@@ -349,7 +349,7 @@ proptest! {
         }
         pair.event(Event::Dialed { dial: DialId(0), upstream: UpstreamId(0) });
         for id in 0..count {
-            prop_assert_eq!(pair.ledger.holders.get(&UpstreamId(0)), Some(&RequestId(id)));
+            prop_assert_eq!(pair.ledger.holders.get(&UpstreamId(0)).copied(), Some(RequestId(id)));
             pair.event(Event::Release { upstream: UpstreamId(0), reusable: true });
         }
         let mut pair = Pair::new(Config::default());
@@ -362,7 +362,7 @@ proptest! {
         }
         for id in 0..count {
             pair.event(Event::Acquire { request: RequestId(id), key: 0 });
-            prop_assert_eq!(pair.ledger.holders.get(&UpstreamId(count - 1 - id)), Some(&RequestId(id)));
+            prop_assert_eq!(pair.ledger.holders.get(&UpstreamId(count - 1 - id)).copied(), Some(RequestId(id)));
         }
     }
 }
