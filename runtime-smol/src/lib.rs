@@ -31,6 +31,7 @@ impl Smol {
 
 impl Runtime for Smol {
     const NAME: &'static str = "smol";
+    const PLACEMENT: Placement = Placement::PerCore;
     type Stream = Stream;
     type Listener = Async<TcpListener>;
     type Sleep = Sleep;

@@ -42,6 +42,7 @@ impl From<Handle> for Tokio {
 
 impl Runtime for Tokio {
     const NAME: &'static str = "tokio";
+    const PLACEMENT: Placement = Placement::WorkStealing;
     type Stream = Stream;
     type Listener = TcpListener;
     type Sleep = Sleep;

@@ -13,6 +13,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// The name that logs and `--version` show.
     const NAME: &'static str;
+    /// The placement that was measured as the better one (`docs/benchmarks.md`); what a gateway uses unless told.
+    const PLACEMENT: Placement;
     /// One TCP connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// A listening TCP socket.

@@ -96,7 +96,7 @@ fn run<R: Runtime>(
     let placement = match args.placement {
         Some(PlacementArg::WorkStealing) => Placement::WorkStealing,
         Some(PlacementArg::PerCore) => Placement::PerCore,
-        None => Placement::default(),
+        None => R::PLACEMENT,
     };
     let threads = args.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let done = R::run(placement, threads, |workers| async move {
