@@ -41,7 +41,7 @@ where
     let now = permit.host().clock().now();
     let sleep = runtime.sleep_until(permit.host().clock().to_std(now));
     permit.host().move_in(permit.conn(), &inbox.mail());
-    let connection = Connection::new(dialect, permit.host().limits().clone(), now, &mut actions);
+    let connection = Connection::new(dialect, permit.limits().clone(), now, &mut actions);
     let mut driver = Driver {
         connection,
         app,
@@ -321,7 +321,7 @@ where
                 Action::DropOldest => self.outbox.drop_oldest(),
                 Action::Mark(mark) => self.permit.host().stats().mark(mark),
                 Action::Close(reason) => {
-                    let until = self.now + self.permit.host().limits().close_grace;
+                    let until = self.now + self.permit.limits().close_grace;
                     self.phase = Phase::Flushing { reason, until };
                     self.inbox.close();
                     self.permit.host().stats().count_reason(reason);

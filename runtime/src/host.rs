@@ -145,7 +145,8 @@ impl Host {
         }
         self.stats.count_open();
         let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
-        let permit = Permit { host: Arc::clone(self), conn, peer, opened_at: now };
+        let limits = Arc::clone(&self.limits);
+        let permit = Permit { host: Arc::clone(self), conn, peer, opened_at: now, limits };
         self.drain_event(drain::Event::Opened);
         Ok(permit)
     }
@@ -254,6 +255,7 @@ pub struct Permit {
     conn: ConnId,
     peer: SocketAddr,
     opened_at: Instant,
+    limits: Arc<Limits>,
 }
 
 impl Permit {
@@ -275,6 +277,19 @@ impl Permit {
     /// When it was let in.
     pub fn opened_at(&self) -> Instant {
         self.opened_at
+    }
+
+    /// The bounds of the connection: those of the [host](Host::limits), unless it was given its own.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// Bounds of its own, for a listener whose dialect has other times and sizes. What counts for the whole process
+    /// stays the host's.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Arc<Limits>) -> Self {
+        self.limits = limits;
+        self
     }
 }
 
