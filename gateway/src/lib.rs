@@ -16,5 +16,6 @@ mod http;
 pub mod server;
 pub mod services;
 pub mod session;
+pub mod tunnel;
 
 pub use self::cli::main;

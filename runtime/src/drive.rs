@@ -51,6 +51,7 @@ where
         now,
         armed: None,
         polled_room: true,
+        notified: false,
         input_ended: None,
         buffered: 0,
         traffic: Traffic::default(),
@@ -105,6 +106,8 @@ where
     armed: Option<Instant>,
     /// The `has_room` that the application saw at its last poll.
     polled_room: bool,
+    /// The application was told something since its last poll.
+    notified: bool,
     /// The end of the input, told to the machine once the application has answered what came before.
     input_ended: Option<CloseReason>,
     /// What the process thinks waits in the outbox.
@@ -202,7 +205,9 @@ where
             return true;
         }
         let readable = !turn.read_parked && self.input_ended.is_none() && self.wants_read();
+        // What went out may have made room, or brought notices of its own.
         turn.app_dirty |= !self.polled_room && self.connection.has_room();
+        turn.app_dirty |= self.notified && !turn.app_behind;
         readable || turn.app_dirty || self.inbox.is_pending()
     }
 
@@ -272,6 +277,7 @@ where
             }
             turn.commands -= 1;
             self.polled_room = self.connection.has_room();
+            self.notified = false;
             match self.app.poll_command(cx, self.polled_room) {
                 Poll::Ready(command) => {
                     self.take_mail(actions);
@@ -313,7 +319,10 @@ where
         for action in actions.drain() {
             match action {
                 Action::Send(frame) => self.outbox.push(frame),
-                Action::Notify(notice) => self.app.handle_notice(notice),
+                Action::Notify(notice) => {
+                    self.notified = true;
+                    self.app.handle_notice(notice);
+                }
                 Action::Route(route) => {
                     let from = MailAddress { conn: self.permit.conn(), mailbox: self.inbox.mail() };
                     self.permit.host().route_at(self.now, Some(from), route);
