@@ -9,6 +9,7 @@
 //! - [`demo`] has services to try it with.
 //! - [`main`] is the whole program; a binary names its runtime and is done.
 
+mod chat;
 mod cli;
 pub mod client;
 pub mod demo;

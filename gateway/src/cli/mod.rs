@@ -1,10 +1,13 @@
 //! The command line: everything a binary does besides naming its runtime.
 
 mod args;
+mod chat;
 mod connect;
 mod input;
+mod limits;
 mod logging;
 mod output;
+mod pomelo;
 mod serve;
 mod units;
 

@@ -1,180 +1,21 @@
 //! The HTTP front: one hyper service for both runtimes.
 //!
-//! [`exchange`] answers the requests of one connection. On a WebSocket listener the connection comes out of it again,
-//! bare, and nothing of HTTP stays in memory.
+//! [`exchange`] answers the requests of one connection with a [`Site`]: the HTTP address has [`Routes`], a listener for
+//! WebSockets alone a site that upgrades every path. An upgraded connection comes out of it bare, and nothing of HTTP
+//! stays in memory.
 
+mod body;
+mod exchange;
 mod pages;
+mod routes;
+mod site;
 mod timer;
 mod upgrade;
 mod visitor;
 
-use std::convert::Infallible;
-use std::future::{Ready, poll_fn, ready};
-use std::io;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::{Request, Response, StatusCode};
-use linkspan_runtime::{Mail, Permit, Runtime};
-use smol_hyper::rt::FuturesIo;
-
+pub(crate) use self::body::{Answer, Body, BoxError, empty, full, json, not_allowed, text, typed};
+pub(crate) use self::exchange::{Bounds, exchange};
 pub(crate) use self::pages::Pages;
-use self::timer::RuntimeTimer;
-pub(crate) use self::upgrade::WebSockets;
-use self::visitor::Visitor;
-
-/// An answer of the front.
-pub(crate) type Answer = Response<Full<Bytes>>;
-
-/// What answers the requests of one listener.
-pub(crate) trait Site: Send + Sync + 'static {
-    /// Answers one request; status 101 hands the connection over.
-    fn answer(&self, request: &Request<Incoming>) -> Answer;
-}
-
-/// The bounds of one connection's HTTP.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// How long a request's head may take, and how long a connection may idle between requests.
-    pub(crate) head_timeout: Duration,
-    /// How long the connection may speak HTTP altogether.
-    pub(crate) lifetime: Duration,
-}
-
-const HEAD_MAX: usize = 16 * 1024;
-const FIELDS_MAX: usize = 64;
-
-/// What hyper calls for each request.
-struct Front<P> {
-    site: Arc<P>,
-    upgraded: AtomicBool,
-}
-
-impl<P: Site> hyper::service::Service<Request<Incoming>> for Front<P> {
-    type Response = Answer;
-    type Error = Infallible;
-    type Future = Ready<Result<Answer, Infallible>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let answer = self.site.answer(&request);
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.upgraded.store(true, Ordering::Relaxed);
-        }
-        ready(Ok(answer))
-    }
-}
-
-/// Answers requests until the connection ends, or is handed over: then with what was read beyond the request.
-pub(crate) async fn exchange<R: Runtime, P: Site>(
-    runtime: R,
-    stream: R::Stream,
-    permit: &Permit,
-    site: Arc<P>,
-    bounds: Bounds,
-) -> Option<(R::Stream, Bytes)> {
-    let mut http = http1::Builder::new();
-    http.timer(RuntimeTimer(runtime.clone()))
-        .header_read_timeout(bounds.head_timeout)
-        .max_headers(FIELDS_MAX)
-        .max_header_size(HEAD_MAX)
-        .max_buf_size(HEAD_MAX + 1024)
-        .half_close(true);
-    let front = Front { site, upgraded: AtomicBool::new(false) };
-    let mut connection = http.serve_connection(FuturesIo::new(stream), front);
-    let mut end = pin!(runtime.sleep_until(Instant::now() + bounds.lifetime));
-    let visitor = Visitor::new();
-    permit.host().move_in(permit.conn(), &(Arc::clone(&visitor) as Arc<dyn Mail>));
-    let mut leaving = false;
-    let outcome = poll_fn(|cx| {
-        if !leaving && visitor.poll_leave(cx).is_ready() {
-            leaving = true;
-            Pin::new(&mut connection).graceful_shutdown();
-            // hyper waits for the rest of a head that has begun: not when the process stops.
-            R::reset(end.as_mut(), Instant::now() + LINGER);
-        }
-        if visitor.poll_gone(cx).is_ready() || end.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        connection.poll_without_shutdown(cx).map(Some)
-    })
-    .await?;
-    let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
-    match outcome {
-        Ok(()) if parts.service.upgraded.load(Ordering::Relaxed) => return Some((stream, parts.read_buf)),
-        Ok(()) => {}
-        Err(error) if error.is_timeout() => {
-            tracing::debug!("HTTP head timed out");
-            let _ = or_end(end.as_mut(), stream.write_all(LATE)).await;
-        }
-        Err(error) => tracing::debug!(%error, "HTTP connection failed"),
-    }
-    let grace = pin!(runtime.sleep_until(Instant::now() + LINGER));
-    let _ = or_end(grace, linger(&mut stream)).await;
-    None
-}
-
-const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain\r\n\
-    content-length: 39\r\n\r\nThe head of the request took too long.\n";
-
-/// How long a closed connection is still read.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Closes for writing, then throws away a little of what the peer still sends: a socket closed on unread data is reset,
-/// and the reset can overtake the answer.
-async fn linger(
-    stream: &mut (impl futures_io::AsyncRead + futures_io::AsyncWrite + Unpin),
-) -> io::Result<()> {
-    stream.close().await?;
-    let mut scratch = [0; 1024];
-    for _ in 0..64 {
-        if stream.read(&mut scratch).await? == 0 {
-            break;
-        }
-    }
-    Ok(())
-}
-
-async fn or_end(end: impl Future<Output = ()>, work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    work.or(async {
-        end.await;
-        Err(io::ErrorKind::TimedOut.into())
-    })
-    .await
-}
-
-/// A short answer for people.
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(text.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    answer
-}
-
-/// The method cannot be used here.
-fn not_allowed(allowed: &'static str) -> Answer {
-    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("Only {allowed} can be used here.\n"));
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_late_answer_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(LATE).expect("it is text");
-        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{text}");
-    }
-}
+pub(crate) use self::routes::{Asked, Params, Routes};
+pub(crate) use self::site::{Reply, Site, Takeover, Visit};
+pub(crate) use self::upgrade::{WebSockets, open_socket, upgrade};

@@ -1,20 +1,17 @@
 //! The listener for people and probes: health, readiness, the demo page.
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderValue};
 use linkspan_core::drain::Phase;
-use linkspan_runtime::Host;
+use linkspan_core::http::router::RegisterError;
+use linkspan_runtime::{Host, Runtime};
 
-use super::{Answer, Site, not_allowed, text};
+use super::{Answer, Routes, json, text, typed};
 
 /// The demo page and what it loads: path, content type, content.
 const FILES: &[(&str, &str, &str)] = &[
@@ -39,22 +36,31 @@ impl Pages {
         Self { host, pomelo_ws }
     }
 
-    fn is_draining(&self) -> bool {
-        self.host.phase() != Phase::Running
+    /// Registers all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] if another route has one of their paths.
+    pub(crate) fn add<R: Runtime>(self, routes: &mut Routes<R>) -> Result<(), RegisterError> {
+        for (path, kind, content) in FILES {
+            // A slash at the end would stand for everything below it.
+            let pattern = if *path == "/" { "GET /{$}".into() } else { format!("GET {path}") };
+            routes.add(&pattern, |_| ready(file(kind, content).into()))?;
+        }
+        routes.add("GET /healthz", |_| ready(text(StatusCode::OK, "ok\n").into()))?;
+        let pages = Arc::new(self);
+        let own = Arc::clone(&pages);
+        routes.add("GET /readyz", move |_| ready(own.readiness().into()))?;
+        routes.add("GET /config.json", move |asked| {
+            ready(pages.config(asked.request.headers().get(HOST)).into())
+        })
     }
 
-    fn page(&self, path: &str, host: Option<&HeaderValue>) -> Answer {
-        match path {
-            "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.is_draining() => {
-                json(StatusCode::SERVICE_UNAVAILABLE, r#"{"ready":false,"reasons":["draining"]}"#)
-            }
-            "/readyz" => json(StatusCode::OK, r#"{"ready":true,"reasons":[]}"#),
-            "/config.json" => self.config(host),
-            _ => match FILES.iter().find(|(name, _, _)| *name == path) {
-                Some((_, kind, content)) => file(kind, content),
-                None => text(StatusCode::NOT_FOUND, "There is nothing here. Try /, /healthz or /readyz.\n"),
-            },
+    fn readiness(&self) -> Answer {
+        if self.host.phase() == Phase::Running {
+            json(StatusCode::OK, r#"{"ready":true,"reasons":[]}"#)
+        } else {
+            json(StatusCode::SERVICE_UNAVAILABLE, r#"{"ready":false,"reasons":["draining"]}"#)
         }
     }
 
@@ -72,21 +78,6 @@ impl Pages {
     }
 }
 
-impl Site for Pages {
-    fn answer(&self, request: &Request<Incoming>) -> Answer {
-        let mut answer = match *request.method() {
-            Method::GET | Method::HEAD => self.page(request.uri().path(), request.headers().get(HOST)),
-            _ => not_allowed("GET, HEAD"),
-        };
-        let headers = answer.headers_mut();
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if self.is_draining() {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        answer
-    }
-}
-
 /// The host without its port, if it is nothing but a name or an address.
 fn host_name(host: &str) -> Option<&str> {
     let end = match host.strip_prefix('[') {
@@ -99,19 +90,9 @@ fn host_name(host: &str) -> Option<&str> {
     (!name.is_empty() && name.chars().all(harmless) && port_ok).then_some(name)
 }
 
-fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
-}
-
 fn file(kind: &'static str, content: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(content.as_bytes())));
+    let mut answer = typed(StatusCode::OK, kind, Bytes::from_static(content.as_bytes()));
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(
         CONTENT_SECURITY_POLICY,

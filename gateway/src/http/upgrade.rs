@@ -1,58 +1,92 @@
-//! The listener for WebSockets: every path upgrades, and whoever asks for something else is told what is missing.
+//! Upgrades to WebSockets; whoever asks for something else is told what is missing.
+
+use std::sync::Arc;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use async_tungstenite::tungstenite::protocol::Role;
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, StatusCode, Version};
+use linkspan_core::Limits;
+use linkspan_runtime::{Permit, Runtime, SocketTransport};
 
-use super::{Answer, Site, not_allowed, text};
+use super::{Answer, Reply, Site, Takeover, Visit, empty, not_allowed, text};
 
-/// Upgrades every path to a WebSocket.
-pub(crate) struct WebSockets;
+/// A site that upgrades every path to a WebSocket.
+pub(crate) struct WebSockets<R>(Box<dyn Fn() -> Takeover<R> + Send + Sync>)
+where
+    R: Runtime;
 
-impl Site for WebSockets {
-    fn answer(&self, request: &Request<Incoming>) -> Answer {
-        if request.method() != Method::GET {
-            return not_allowed("GET");
-        }
-        upgrade(request.version(), request.headers())
+impl<R: Runtime> WebSockets<R> {
+    /// Hands every WebSocket to what `takeover` makes.
+    pub(crate) fn new(takeover: impl Fn() -> Takeover<R> + Send + Sync + 'static) -> Self {
+        Self(Box::new(takeover))
     }
 }
 
-/// The answer to an opening handshake (RFC 6455 §4.2).
-fn upgrade(version: Version, headers: &HeaderMap) -> Answer {
+impl<R: Runtime> Site<R> for WebSockets<R> {
+    async fn answer(&self, request: Request<Incoming>, visit: &Visit<R>) -> Reply<R> {
+        match upgrade(&request, visit) {
+            Ok(answer) => Reply::Upgrade(answer, (self.0)()),
+            Err(refusal) => refusal.into(),
+        }
+    }
+}
+
+/// The answer to an opening handshake (RFC 6455 §4.2): the 101, or why there is none.
+pub(crate) fn upgrade<R>(request: &Request<Incoming>, _visit: &Visit<R>) -> Result<Answer, Answer> {
+    if request.method() != Method::GET {
+        return Err(not_allowed("GET"));
+    }
+    handshake(request.version(), request.headers())
+}
+
+/// Makes a WebSocket of the stream of an upgrade, in a task of its own, and hands it to `start`.
+pub(crate) fn open_socket<R: Runtime>(
+    runtime: &R,
+    stream: R::Stream,
+    rest: Bytes,
+    permit: Permit,
+    limits: Arc<Limits>,
+    start: impl FnOnce(&R, SocketTransport<R::Stream>, Permit) + Send + 'static,
+) {
+    let own = runtime.clone();
+    runtime.spawn(async move {
+        let transport = SocketTransport::new(stream, Role::Server, rest.to_vec(), &limits).await;
+        start(&own, transport, permit);
+    });
+}
+
+fn handshake(version: Version, headers: &HeaderMap) -> Result<Answer, Answer> {
     if version != Version::HTTP_11 || !has_token(headers, &UPGRADE, "websocket") {
-        return required(
+        return Err(required(
             "This address speaks WebSocket: connect with `new WebSocket(\"ws://…\")` (RFC 6455).\n",
-        );
+        ));
     }
     if !has_token(headers, &CONNECTION, "upgrade") {
-        return text(
-            StatusCode::BAD_REQUEST,
-            "The header `Connection: Upgrade` is missing; does a proxy remove it?\n",
-        );
+        let why = "The header `Connection: Upgrade` is missing; does a proxy remove it?\n";
+        return Err(text(StatusCode::BAD_REQUEST, why));
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return required("The header `Sec-WebSocket-Version` must be 13.\n");
+        return Err(required("The header `Sec-WebSocket-Version` must be 13.\n"));
     }
     let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes())) else {
-        return text(StatusCode::BAD_REQUEST, "The header `Sec-WebSocket-Key` must be 16 bytes in base64.\n");
+        let why = "The header `Sec-WebSocket-Key` must be 16 bytes in base64.\n";
+        return Err(text(StatusCode::BAD_REQUEST, why));
     };
     let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) else {
-        return text(StatusCode::INTERNAL_SERVER_ERROR, "");
+        return Err(text(StatusCode::INTERNAL_SERVER_ERROR, ""));
     };
-    let mut answer = Response::new(Full::new(Bytes::new()));
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    answer
+    Ok(answer)
 }
 
 fn required(why: &'static str) -> Answer {
@@ -98,9 +132,13 @@ mod tests {
 
     #[test]
     fn the_example_of_the_standard() {
-        let answer = upgrade(Version::HTTP_11, &headers(&[]));
+        let answer = handshake(Version::HTTP_11, &headers(&[])).expect("it is complete");
         assert_eq!(answer.status(), 101);
         assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    fn refusal(version: Version, changes: &[(&'static str, &'static str)]) -> Option<u16> {
+        handshake(version, &headers(changes)).err().map(|answer| answer.status().as_u16())
     }
 
     #[test]
@@ -113,8 +151,8 @@ mod tests {
             (("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ"), 400),
             (("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZX=="), 400),
         ] {
-            assert_eq!(upgrade(Version::HTTP_11, &headers(&[change])).status(), status, "{change:?}");
+            assert_eq!(refusal(Version::HTTP_11, &[change]), Some(status), "{change:?}");
         }
-        assert_eq!(upgrade(Version::HTTP_10, &headers(&[])).status(), 426);
+        assert_eq!(refusal(Version::HTTP_10, &[]), Some(426));
     }
 }

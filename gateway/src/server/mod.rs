@@ -2,17 +2,22 @@
 
 mod desk;
 mod listen;
+mod pomelo;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use linkspan_core::chat;
+use linkspan_core::http::router::RegisterError;
 use linkspan_core::pomelo::ServerConfig;
 use linkspan_core::{CloseReason, GroupId, Key, LimitsError, Overflow, Push, Route, To};
 use linkspan_runtime::{Drained, Host, HostConfig, Runtime, SocketOptions, Workers, stop};
 
-use self::listen::Listeners;
+use self::listen::{Listeners, Serve, serve_http, serve_sockets};
+use self::pomelo::Pomelo;
+use crate::http::{Pages, Routes, WebSockets};
 use crate::services::{Services, ServicesError, Table};
 
 /// What a gateway is built from.
@@ -22,8 +27,10 @@ pub struct Config {
     pub pomelo_tcp: Option<SocketAddr>,
     /// Where to listen for pomelo over WebSocket, on every path.
     pub pomelo_ws: Option<SocketAddr>,
-    /// Where to listen for HTTP: health, readiness, the demo page.
+    /// Where to listen for HTTP: health, readiness, the demo page, and every feature that lives on a path.
     pub http: Option<SocketAddr>,
+    /// The small chat protocol at `/ws/{id}` of the HTTP address; `None` serves none.
+    pub chat: Option<chat::ServerConfig>,
     /// Bounds, admission, the way to stop.
     pub host: HostConfig,
     /// The dialect. Its wall clock is set by the gateway.
@@ -44,9 +51,14 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    const POMELO_TCP: &str = "pomelo-tcp";
+    const POMELO_WS: &str = "pomelo-ws";
+    const HTTP: &str = "http";
+
     /// What listens where.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        let all = [("pomelo-tcp", self.pomelo_tcp), ("pomelo-ws", self.pomelo_ws), ("http", self.http)];
+        let all =
+            [(Self::POMELO_TCP, self.pomelo_tcp), (Self::POMELO_WS, self.pomelo_ws), (Self::HTTP, self.http)];
         all.into_iter().filter_map(|(name, address)| Some((name, address?)))
     }
 }
@@ -71,7 +83,21 @@ impl<R: Runtime> Gateway<R> {
         let listeners = Listeners::bind(&config, workers.count())?;
         let addresses = listeners.addresses;
         let host = Host::new(config.host);
-        listeners.serve(workers, &host, &table, config.pomelo)?;
+        let origin_unix = host.clock().origin_unix();
+        let pomelo = Pomelo::new(table, ServerConfig { origin_unix, ..config.pomelo });
+        let mut routes = Some(routes(&host, addresses, config.chat)?);
+        listeners.serve(workers, &host, |name| {
+            let pomelo = pomelo.clone();
+            let serve: Serve<R> = match name {
+                Addresses::POMELO_TCP => {
+                    Arc::new(move |runtime, stream, permit| pomelo.serve_tcp(runtime, stream, permit))
+                }
+                Addresses::POMELO_WS => serve_sockets(WebSockets::new(move || pomelo.takeover())),
+                Addresses::HTTP => serve_http(routes.take()?),
+                _ => return None,
+            };
+            Some(serve)
+        })?;
         Ok(Self { runtime: workers.first().clone(), host, addresses })
     }
 
@@ -94,6 +120,20 @@ impl<R: Runtime> Gateway<R> {
     pub async fn stop(&self) -> Drained {
         stop(&self.runtime, &self.host, CloseReason::Stopping).await
     }
+}
+
+/// What the HTTP address answers: each feature registers its own.
+fn routes<R: Runtime>(
+    host: &Arc<Host>,
+    addresses: Addresses,
+    chat: Option<chat::ServerConfig>,
+) -> Result<Routes<R>, StartError> {
+    let mut routes = Routes::new();
+    Pages::new(Arc::clone(host), addresses.pomelo_ws).add(&mut routes)?;
+    if let Some(chat) = chat {
+        crate::chat::add(&mut routes, chat)?;
+    }
+    Ok(routes)
 }
 
 /// Reaches sessions from outside of any session: timers, other connections, an administrator.
@@ -132,6 +172,9 @@ pub enum StartError {
     /// The services are wrong.
     #[error(transparent)]
     Services(#[from] ServicesError),
+    /// Two features want the same path.
+    #[error(transparent)]
+    Routes(#[from] RegisterError),
     /// An address cannot be used.
     #[error("cannot listen for {name} on {address}: {source}")]
     Listen {
