@@ -374,7 +374,12 @@ where
 
     /// One step of a connection that has closed; whether another one is worthwhile at once.
     fn wind_up(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_aborted = self.inbox.is_pending() && self.inbox.take().abort.is_some();
         self.phase = match self.phase {
+            Phase::Flushing { reason, .. } | Phase::HangingUp { reason, .. } if is_aborted => {
+                self.outbox.clear();
+                Phase::Ended { reason }
+            }
             Phase::Flushing { reason, until } => match self.flush(cx) {
                 Poll::Ready(true) => Phase::HangingUp { reason, until: until.min(self.now + LINGER) },
                 Poll::Ready(false) => Phase::Ended { reason },

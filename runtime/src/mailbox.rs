@@ -73,11 +73,13 @@ struct State<C> {
 
 impl<C> Shared<C> {
     fn put(&self, enter: impl FnOnce(&mut State<C>) -> Result<(), PushError>) -> Result<(), PushError> {
+        self.enter(|state| if state.closed { Err(PushError::Closed) } else { enter(state) })
+    }
+
+    /// Changes the state, closed or not, and wakes the task if it waits.
+    fn enter(&self, enter: impl FnOnce(&mut State<C>) -> Result<(), PushError>) -> Result<(), PushError> {
         let waker = {
             let mut state = lock(&self.state);
-            if state.closed {
-                return Err(PushError::Closed);
-            }
             enter(&mut state)?;
             // Only a parked task is woken: a running one looks here before it parks.
             match self.signal.swap(signal::PENDING, Ordering::AcqRel) {
@@ -116,7 +118,8 @@ impl<C: Send> Mail for Shared<C> {
     }
 
     fn abort(&self, reason: CloseReason) {
-        let _ = self.put(|state| {
+        // Also for a connection that has closed and is still writing its last words.
+        let _ = self.enter(|state| {
             state.abort.get_or_insert(reason);
             Ok(())
         });
@@ -242,7 +245,7 @@ impl<C> Inbox<C> {
         true
     }
 
-    /// Takes nothing more: whoever posts from now on is told.
+    /// Takes nothing more but an abort: whoever posts from now on is told.
     pub fn close(&self) {
         let mut state = lock(&self.0.state);
         state.closed = true;

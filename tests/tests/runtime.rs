@@ -43,6 +43,7 @@ on_both! {
     faults::a_panic_ends_one_connection,
     faults::stops_within_its_time,
     faults::stops_at_once_when_forced,
+    faults::last_words_do_not_outlast_force,
     faults::survives_without_file_descriptors,
     faults::too_much_memory_closes_the_greedy,
     websocket::echoes_fragmented_messages,

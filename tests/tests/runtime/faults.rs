@@ -86,6 +86,27 @@ pub(crate) fn stops_at_once_when_forced<R: Runtime>() {
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
+pub(crate) fn last_words_do_not_outlast_force<R: Runtime>() {
+    let limits = Limits {
+        write_timeout: Duration::from_millis(200),
+        close_grace: Duration::from_secs(60),
+        send_queue_bytes: 8 * 1024 * 1024,
+        ..Setup::default().limits
+    };
+    let server = Server::start::<R>(Setup { limits, ..Setup::default() });
+    let mut client = server.connect();
+    client.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    let start = Instant::now();
+    while client.stream.write_all(&package(&[b'x'; 10_000])).is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+    eventually("it has closed", || server.closed_for(CloseReason::WriteTimeout) == 1);
+    assert_eq!(server.host.stats().open(), 1, "what it has queued waits for a reader");
+    server.host.force();
+    eventually("it is cut", || server.host.stats().open() == 0);
+    server.assert_clean();
+}
+
 const CHILD: &str = "LINKSPAN_TEST_CHILD";
 
 /// The server runs in a process of its own, where files are few.
