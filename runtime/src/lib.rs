@@ -20,7 +20,6 @@ mod host;
 mod launch;
 mod mailbox;
 mod metered;
-mod outbox;
 mod runtime;
 mod scratch;
 mod shards;
@@ -32,6 +31,9 @@ mod transport;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+// A transport writes from it.
+pub use linkspan_core::Outbox;
+
 pub use self::accept::{SocketOptions, accept, bind};
 pub use self::app::App;
 pub use self::clock::Clock;
@@ -40,7 +42,6 @@ pub use self::host::{Host, HostConfig, Permit};
 pub use self::launch::{drive, spawn};
 pub use self::mailbox::{Inbox, Mail, Mailbox, Post, PushError, Taken, mailbox};
 pub use self::metered::Metered;
-pub use self::outbox::Outbox;
 pub use self::runtime::{Placement, Runtime, Signal, Workers};
 pub use self::shards::{MailAddress, Shards};
 pub use self::socket::SocketTransport;

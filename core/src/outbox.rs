@@ -1,10 +1,30 @@
 //! The send queue of one connection.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
+use core::mem;
 
-use linkspan_core::{Class, Flushed, Frame};
+use crate::{Class, Flushed, Frame};
 
-/// Frames that wait for the socket. An empty one owns no memory.
+/// Frames that wait for the socket, and the books about them. An empty one owns no memory.
+///
+/// A [`Connection`](crate::Connection) only counts what waits; its driver keeps it here. The machine bounds it (a frame
+/// too many ends the connection, or comes with [`Action::DropOldest`](crate::Action::DropOldest)), as long as the
+/// driver hands [`take_flushed`](Self::take_flushed) and [`take_dropped`](Self::take_dropped) back as events.
+///
+/// A stream takes bytes: look at [`front`](Self::front) or [`frames`](Self::frames), write, [`advance`](Self::advance). What takes whole messages
+/// takes frames: [`pop`](Self::pop), and [`settle`](Self::settle) once they have gone out.
+///
+/// ```
+/// use linkspan_core::{Bytes, Flushed, Frame, Opcode, Outbox};
+///
+/// let mut outbox = Outbox::default();
+/// outbox.push(Frame::new(Opcode::Binary, Bytes::from_static(b"hello")));
+/// outbox.advance(2); // The socket took "he".
+/// assert_eq!(outbox.take_flushed(), Some(Flushed::default())); // Progress, but no whole frame.
+/// outbox.advance(3);
+/// assert_eq!(outbox.take_flushed(), Some(Flushed { cost: Frame::COST_MIN, lossy: 0 }));
+/// assert_eq!(outbox.take_flushed(), None);
+/// ```
 #[derive(Debug, Default)]
 pub struct Outbox {
     frames: VecDeque<Frame>,
@@ -21,11 +41,13 @@ pub struct Outbox {
     sent: Sent,
 }
 
-/// What has gone out since the last look.
+/// What has left an [`Outbox`] since the last look, for counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sent {
-    pub(crate) frames: u64,
-    pub(crate) bytes: u64,
+pub struct Sent {
+    /// Whole frames.
+    pub frames: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
 }
 
 impl Outbox {
@@ -48,6 +70,16 @@ impl Outbox {
     /// The frames, first to last, and how much of the first one is already written.
     pub fn frames(&self) -> (impl Iterator<Item = &Frame>, usize) {
         (self.frames.iter(), self.written)
+    }
+
+    /// What is unwritten of the first frame: of its header, and of its body.
+    pub fn front(&self) -> Option<[&[u8]; 2]> {
+        let frame = self.frames.front()?;
+        let in_body = self.written.saturating_sub(frame.head().len());
+        Some([
+            frame.head().get(self.written..).unwrap_or_default(),
+            frame.body().get(in_body..).unwrap_or_default(),
+        ])
     }
 
     /// Says that the socket has taken the next `count` payload bytes.
@@ -81,13 +113,13 @@ impl Outbox {
 
     /// Says that the socket has taken every frame that was taken out.
     pub fn settle(&mut self) {
-        let Flushed { cost, lossy } = std::mem::take(&mut self.in_flight);
+        let Flushed { cost, lossy } = mem::take(&mut self.in_flight);
         self.flushed.cost = self.flushed.cost.saturating_add(cost);
         self.flushed.lossy += lossy;
     }
 
     /// Drops the oldest lossy frame of which nothing was written.
-    pub(crate) fn drop_oldest(&mut self) {
+    pub fn drop_oldest(&mut self) {
         let from = usize::from(self.written > 0);
         let oldest = self.frames.iter().skip(from).position(|frame| frame.class == Class::Lossy);
         if let Some(frame) = oldest.and_then(|at| self.frames.remove(from + at)) {
@@ -97,32 +129,32 @@ impl Outbox {
     }
 
     /// What was dropped since the last look.
-    pub(crate) fn take_dropped(&mut self) -> Option<Flushed> {
-        let dropped = std::mem::take(&mut self.dropped);
+    pub fn take_dropped(&mut self) -> Option<Flushed> {
+        let dropped = mem::take(&mut self.dropped);
         (dropped.cost > 0).then_some(dropped)
     }
 
     /// Drops everything.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.frames = VecDeque::new();
         self.written = 0;
         self.bytes = 0;
     }
 
     /// What was flushed since the last look; of cost 0 if only a part of a frame was.
-    pub(crate) fn take_flushed(&mut self) -> Option<Flushed> {
-        let flushed = std::mem::take(&mut self.flushed);
-        let progress = std::mem::take(&mut self.progress);
+    pub fn take_flushed(&mut self) -> Option<Flushed> {
+        let flushed = mem::take(&mut self.flushed);
+        let progress = mem::take(&mut self.progress);
         (progress || flushed.cost > 0).then_some(flushed)
     }
 
     /// What has gone out since the last look.
-    pub(crate) fn take_sent(&mut self) -> Sent {
-        std::mem::take(&mut self.sent)
+    pub fn take_sent(&mut self) -> Sent {
+        mem::take(&mut self.sent)
     }
 
     /// Gives memory back if nothing waits.
-    pub(crate) fn shrink(&mut self) {
+    pub fn shrink(&mut self) {
         if self.frames.is_empty() && self.frames.capacity() > 0 {
             self.frames = VecDeque::new();
         }
