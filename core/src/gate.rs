@@ -6,6 +6,7 @@ use core::mem;
 use core::net::IpAddr;
 
 use crate::hash::{Map, Seeded, give_back};
+use crate::rate::Rate;
 use crate::{CloseReason, Instant, Limits, Mark};
 
 /// Counts connections and says who may come in.
@@ -21,13 +22,13 @@ pub struct Gate {
     limits: Arc<Limits>,
     sources: Map<Source, Usage>,
     /// Sources without a connection whose past still counts, by the time at which it no longer does.
-    resting: BTreeSet<(u64, Source)>,
+    resting: BTreeSet<(Rate, Source)>,
     /// Connections from loopback.
     exempt: u32,
     /// Connections from everywhere else.
     counted: u32,
     buffered: u64,
-    now: u64,
+    now: Instant,
 }
 
 /// Whom a limit per address counts for: an IPv4 address, or the first 64 bits of an IPv6 one.
@@ -40,8 +41,7 @@ enum Source {
 #[derive(Debug)]
 struct Usage {
     open: u32,
-    /// When the next connection would be exactly on schedule, in nanoseconds (GCRA, the leaky bucket as one number).
-    schedule: u64,
+    rate: Rate,
 }
 
 impl Source {
@@ -55,14 +55,19 @@ impl Source {
     }
 }
 
-const NANOS_PER_SECOND: u64 = 1_000_000_000;
-const NANOS_PER_MICRO: u64 = 1_000;
-
 impl Gate {
     /// A gate nobody has passed yet. `seed` keys the table of addresses.
     pub fn new(limits: Arc<Limits>, seed: u64) -> Self {
         let sources = Map::with_hasher(Seeded::new(seed));
-        Self { limits, sources, resting: BTreeSet::new(), exempt: 0, counted: 0, buffered: 0, now: 0 }
+        Self {
+            limits,
+            sources,
+            resting: BTreeSet::new(),
+            exempt: 0,
+            counted: 0,
+            buffered: 0,
+            now: Instant::ORIGIN,
+        }
     }
 
     /// Lets a connection from `address` in, or says how to refuse it and what to count.
@@ -90,18 +95,17 @@ impl Gate {
             self.exempt += 1;
             return Ok(());
         };
-        let (open, schedule) = self.sources.get(&source).map_or((0, 0), |usage| (usage.open, usage.schedule));
+        let (open, mut rate) =
+            self.sources.get(&source).map_or((0, Rate::default()), |usage| (usage.open, usage.rate));
         if open >= self.limits.connections_per_address {
             return Err(Mark::AddressFull);
         }
-        let interval = self.interval();
-        let base = schedule.max(self.now);
-        let burst = u64::from(self.limits.connects_burst.saturating_sub(1));
-        if base - self.now > interval.saturating_mul(burst) {
+        let before = rate;
+        if !rate.take(self.now, self.limits.connects_per_second, self.limits.connects_burst) {
             return Err(Mark::AddressRate);
         }
-        self.resting.remove(&(schedule, source));
-        self.sources.insert(source, Usage { open: open + 1, schedule: base.saturating_add(interval) });
+        self.resting.remove(&(before, source));
+        self.sources.insert(source, Usage { open: open + 1, rate });
         self.counted += 1;
         Ok(())
     }
@@ -118,11 +122,11 @@ impl Gate {
         if usage.open > 0 {
             return;
         }
-        if usage.schedule <= self.now {
+        if usage.rate.is_rested(self.now) {
             self.forget(source);
             return;
         }
-        self.resting.insert((usage.schedule, source));
+        self.resting.insert((usage.rate, source));
         // Who comes from very many addresses makes the gate forget the pasts that matter least.
         if self.resting.len() > self.resting_max()
             && let Some((_, oldest)) = self.resting.pop_first()
@@ -143,10 +147,10 @@ impl Gate {
     }
 
     fn sweep_some(&mut self, now: Instant, most: usize) {
-        self.now = self.now.max(now.as_micros().saturating_mul(NANOS_PER_MICRO));
+        self.now = self.now.max(now);
         for _ in 0..most {
             match self.resting.first() {
-                Some(&(schedule, source)) if schedule <= self.now => {
+                Some(&(rate, source)) if rate.is_rested(self.now) => {
                     self.resting.pop_first();
                     self.forget(source);
                 }
@@ -158,11 +162,6 @@ impl Gate {
     fn forget(&mut self, source: Source) {
         self.sources.remove(&source);
         give_back(&mut self.sources);
-    }
-
-    /// The time one connection takes from an address's rate, in nanoseconds; 0 is no limit.
-    fn interval(&self) -> u64 {
-        NANOS_PER_SECOND.checked_div(u64::from(self.limits.connects_per_second)).unwrap_or(0)
     }
 
     /// Tells how many bytes are buffered in the whole process.
@@ -196,6 +195,6 @@ impl Gate {
     /// Bytes on the heap, rounded up; bounded by twice [`connections`](Limits::connections) addresses.
     pub fn footprint(&self) -> usize {
         // A tree's nodes may be half empty.
-        self.sources.allocation_size() + 3 * self.resting.len() * mem::size_of::<(u64, Source)>()
+        self.sources.allocation_size() + 3 * self.resting.len() * mem::size_of::<(Rate, Source)>()
     }
 }

@@ -10,7 +10,7 @@
 //! - [`Connection`] is one socket's protocol, with a [`Dialect`] inside ([`pomelo`], [`chat`] or [`im`]).
 //! - [`hub`] is one shard of registry and routing: sessions by key, groups, publish.
 //! - [`services`] decides which node answers a route.
-//! - [`gate`], [`backoff`], [`drain`] and [`wheel`] are the small machines around them.
+//! - [`gate`], [`rate`], [`backoff`], [`redial`], [`drain`] and [`wheel`] are the small machines around them.
 //!
 //! # Driving a machine
 //!
@@ -47,6 +47,8 @@ mod pending;
 pub mod pomelo;
 mod push;
 mod random;
+pub mod rate;
+pub mod redial;
 mod route;
 pub mod services;
 mod time;

@@ -91,6 +91,21 @@ pub struct Limits {
     /// How much stream data may be in the send queue, in bytes: what a control message may have to wait for.
     /// Default 64 KiB; one message of 32 KiB goes in any case.
     pub tunnel_window: u32,
+    /// Dials per second that the peer of one tunnel session may ask for, sustained. Default 1,000; 0 is no limit.
+    pub tunnel_connects_per_second: u32,
+    /// How many dials it may ask for at once before the rate counts. Default 1,000.
+    pub tunnel_connects_burst: u32,
+    /// How many pauses and resumes of one stream the peer may send for which there was no cause, before the stream is
+    /// ended. Default 1,000.
+    pub tunnel_flips: u32,
+    /// How many announcements of one tunnel session may be malformed before it ends. Default 100.
+    pub tunnel_malformed: u32,
+    /// Tunnel sessions of one client. Default 64.
+    pub tunnel_sessions_per_client: u32,
+    /// How many sessions of clients one peer may announce. Default 100,000.
+    pub tunnel_announced: u32,
+    /// How many requests may wait for tunnel clients that are not there. Default 1,024.
+    pub tunnel_seeks: u32,
     /// How long the application may take to dial for a tunnel's peer. Default 60 s.
     pub tunnel_dial_timeout: Duration,
     /// How long the reader of a tunnelled stream may hold back what is sent to it. Default 10 min.
@@ -166,7 +181,7 @@ impl Limits {
     }
 
     /// The counts that must not be 0.
-    fn counts(&self) -> [(&'static str, u64); 22] {
+    fn counts(&self) -> [(&'static str, u64); 28] {
         [
             ("receive_max", u64::from(self.receive_max)),
             ("send_max", u64::from(self.send_max)),
@@ -190,6 +205,12 @@ impl Limits {
             ("tunnel_stream_bytes", u64::from(self.tunnel_stream_bytes)),
             ("tunnel_session_bytes", self.tunnel_session_bytes),
             ("tunnel_window", u64::from(self.tunnel_window)),
+            ("tunnel_connects_burst", u64::from(self.tunnel_connects_burst)),
+            ("tunnel_flips", u64::from(self.tunnel_flips)),
+            ("tunnel_malformed", u64::from(self.tunnel_malformed)),
+            ("tunnel_sessions_per_client", u64::from(self.tunnel_sessions_per_client)),
+            ("tunnel_announced", u64::from(self.tunnel_announced)),
+            ("tunnel_seeks", u64::from(self.tunnel_seeks)),
         ]
     }
 
@@ -291,6 +312,13 @@ impl Default for Limits {
             tunnel_stream_bytes: 16 * 1024 * 1024,
             tunnel_session_bytes: 64 * 1024 * 1024,
             tunnel_window: 64 * 1024,
+            tunnel_connects_per_second: 1000,
+            tunnel_connects_burst: 1000,
+            tunnel_flips: 1000,
+            tunnel_malformed: 100,
+            tunnel_sessions_per_client: 64,
+            tunnel_announced: 100_000,
+            tunnel_seeks: 1024,
             tunnel_dial_timeout: Duration::from_secs(60),
             tunnel_stall_timeout: Duration::from_secs(600),
         }

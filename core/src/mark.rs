@@ -85,6 +85,18 @@ marks! {
     NodeRefused => "node_refused",
     /// A peer's wish for a stream was refused: its number is taken, or there are too many.
     StreamRefused => "stream_refused",
+    /// A peer's wish for a stream was refused: it wishes too often.
+    StreamRate => "stream_rate",
     /// A stream was ended because more waited in it than may.
     StreamOverflow => "stream_overflow",
+    /// A stream was ended because the peer paused and resumed it for nothing too often.
+    StreamFlapping => "stream_flapping",
+    /// A tunnel's peer link was refused: it comes from this server itself.
+    LinkRefused => "link_refused",
+    /// A tunnel's peer link was closed: the peer has opened a newer one.
+    LinkReplaced => "link_replaced",
+    /// An announcement of a peer counts for nothing: it names a server, or there are too many.
+    AnnouncementRefused => "announcement_refused",
+    /// A request did not wait for its tunnel client: too many do.
+    SeekRefused => "seek_refused",
 }

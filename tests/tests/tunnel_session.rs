@@ -2,6 +2,8 @@
 
 #[path = "tunnel_session/echo.rs"]
 mod echo;
+#[path = "tunnel_session/limits.rs"]
+mod limits;
 #[path = "tunnel_session/rules.rs"]
 mod rules;
 

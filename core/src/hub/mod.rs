@@ -22,6 +22,7 @@
 mod admission;
 mod congestion;
 mod device;
+pub mod directory;
 mod event;
 mod presence;
 mod roster;

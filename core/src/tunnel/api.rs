@@ -29,6 +29,8 @@ pub struct TunnelConfig {
     pub is_peer_ours: bool,
     /// Whether the peer may ask for dials at all. If not, each is refused; the session lives on.
     pub may_peer_dial: bool,
+    /// Whether the peer announces clients. If not, what it announces is ignored.
+    pub may_peer_announce: bool,
     /// `client/session` as error texts name it to the peer.
     pub name: ClientSession,
     /// The longest `proto/address` the peer reads. Default [`CONNECT_MAX`].
@@ -37,6 +39,9 @@ pub struct TunnelConfig {
     pub ping: Duration,
     /// After how long without a ping or pong the session ends. Default 60 s.
     pub silence: Duration,
+    /// After how long without anything from the peer the application is told that it is
+    /// [`Quiet`](TunnelNotice::Quiet). Default 15 s.
+    pub quiet: Duration,
     /// How often the client's end lists its streams. Default 60 s.
     pub sync: Duration,
     /// How long a stream may be missing from the peer's list before it counts as stale. Default 10 s.
@@ -50,10 +55,12 @@ impl TunnelConfig {
             role,
             is_peer_ours: false,
             may_peer_dial: role == Role::Client,
+            may_peer_announce: false,
             name: ClientSession { client: Bytes::from_static(b"client"), session: 0 },
             connect_max: CONNECT_MAX,
             ping: Duration::from_secs(5),
             silence: Duration::from_secs(60),
+            quiet: Duration::from_secs(15),
             sync: Duration::from_secs(60),
             sync_grace: Duration::from_secs(10),
         }
@@ -172,6 +179,10 @@ pub enum TunnelNotice {
     ClientAdded(ClientSession),
     /// The peer takes an announcement back.
     ClientRemoved(ClientSession),
+    /// Nothing was heard of the peer for [`quiet`](TunnelConfig::quiet): better not dial through it if there is another.
+    Quiet,
+    /// It was heard again.
+    Lively,
 }
 
 /// How a stream ended.
@@ -192,6 +203,8 @@ pub enum StreamEnd {
     Stalled,
     /// More waits in it than it, or the session, may hold.
     Overflow,
+    /// The peer paused and resumed it for nothing more than [`Limits::tunnel_flips`](crate::Limits::tunnel_flips) times.
+    Flapping,
 }
 
 /// Why a stream was not opened.

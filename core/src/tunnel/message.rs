@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::varint::{self, Varint};
-use crate::{Frame, Opcode, Violation};
+use crate::{Frame, Key, Opcode, Violation};
 
 /// The text of an [`Error`](Content::Error) that is a normal end.
 pub const EOF: &[u8] = b"EOF";
@@ -57,8 +57,8 @@ pub enum EncodeError {
     /// A protocol with a `/` would be split elsewhere by the peer.
     #[error("the protocol contains a slash")]
     Proto,
-    /// A client key that is empty, too long, or contains `/` or `::`.
-    #[error("the client key cannot be announced")]
+    /// A client key that is empty, too long, contains `/` or `::`, or ends with `:`.
+    #[error("the client key must have 1 to {CLIENT_KEY_MAX} bytes, no `/`, no `::`, and no `:` at the end")]
     ClientKey,
 }
 
@@ -97,17 +97,40 @@ impl ClientSession {
     ///
     /// [`EncodeError::ClientKey`] if not.
     pub fn check(&self) -> Result<(), EncodeError> {
-        let key = &self.client;
-        let is_sayable = (1..=CLIENT_KEY_MAX).contains(&key.len())
-            && !key.contains(&b'/')
-            && !key.windows(2).any(|pair| pair == b"::");
-        if is_sayable { Ok(()) } else { Err(EncodeError::ClientKey) }
+        if is_client_key(&self.client) { Ok(()) } else { Err(EncodeError::ClientKey) }
     }
 
     fn to_bytes(&self) -> Bytes {
         let number = alloc::format!("/{}", self.session);
         [&self.client[..], number.as_bytes()].concat().into()
     }
+}
+
+/// A client's key that every receiver reads back, in an announcement and before a protocol.
+///
+/// # Errors
+///
+/// [`EncodeError::ClientKey`] if it is empty, longer than [`CLIENT_KEY_MAX`], contains `/` or `::`, or ends with `:`.
+pub fn client_key(key: &[u8]) -> Result<Key, EncodeError> {
+    Key::new(key).ok().filter(|_| is_client_key(key)).ok_or(EncodeError::ClientKey)
+}
+
+fn is_client_key(key: &[u8]) -> bool {
+    (1..=CLIENT_KEY_MAX).contains(&key.len())
+        && !key.contains(&b'/')
+        && !key.ends_with(b":")
+        && !key.windows(2).any(|pair| pair == b"::")
+}
+
+/// The protocol of a dial that a peer is to pass on to its client.
+pub fn forward_proto(client: &Key, proto: &[u8]) -> Bytes {
+    [client.as_bytes(), b"::", proto].concat().into()
+}
+
+/// The client and the protocol of a dial that is to be passed on; `None` if it names no client.
+pub fn split_forwarded(proto: &Bytes) -> Option<(Bytes, Bytes)> {
+    let at = proto.windows(2).position(|pair| pair == b"::")?;
+    Some((proto.slice(..at), proto.slice(at + 2..)))
 }
 
 /// What a message says.

@@ -9,6 +9,7 @@
 //! [`Sent`](TunnelNotice::Sent) waits here. Streams share the connection in turn, and control messages go before data.
 
 mod api;
+mod flow;
 mod message;
 mod session;
 mod stream;
@@ -20,7 +21,7 @@ pub use self::api::{
 };
 pub use self::message::{
     CLIENT_KEY_MAX, CONNECT_MAX, CONNECT_MAX_OLD, ClientSession, Content, DecodeError, EOF, EncodeError,
-    Message, TEXT_MAX, Target, sync_ids,
+    Message, TEXT_MAX, Target, client_key, forward_proto, split_forwarded, sync_ids,
 };
 pub use self::session::Tunnel;
 

@@ -5,25 +5,31 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 
 use super::message::cut_text;
-use super::stream::{BODY_MAX, Probe, State, Stream};
+use super::stream::{Probe, State, Stream};
 use super::table::Table;
 use super::{
     ClientSession, Content, DialError, EOF, Message, Role, StreamEnd, StreamId, Target, TunnelCommand,
-    TunnelConfig, TunnelNotice, data_cost, sync_ids,
+    TunnelConfig, TunnelNotice, sync_ids,
 };
+use crate::rate::Rate;
 use crate::{CloseReason, Context, Delivery, Dialect, Frame, Instant, Limits, Mark, Opcode, Violation};
 
-type Cx<'a> = Context<'a, Tunnel>;
+pub(super) type Cx<'a> = Context<'a, Tunnel>;
 
 /// One end of a tunnel session.
 #[derive(Debug)]
 pub struct Tunnel {
-    config: Arc<TunnelConfig>,
-    table: Table,
+    pub(super) config: Arc<TunnelConfig>,
+    pub(super) table: Table,
     last_id: i64,
     last_wire: i64,
     sync_at: Option<Instant>,
     alive_at: Instant,
+    /// When anything was heard.
+    heard_at: Instant,
+    is_quiet: bool,
+    connects: Rate,
+    malformed: u32,
 }
 
 impl Tunnel {
@@ -38,6 +44,10 @@ impl Tunnel {
             last_wire: if meets { 0 } else { 1 },
             sync_at: None,
             alive_at: Instant::ORIGIN,
+            heard_at: Instant::ORIGIN,
+            is_quiet: false,
+            connects: Rate::default(),
+            malformed: 0,
         }
     }
 
@@ -56,13 +66,13 @@ impl Tunnel {
         self.table.held
     }
 
-    fn frame(&mut self, wire: i64, content: Content) -> Option<Frame> {
+    pub(super) fn frame(&mut self, wire: i64, content: Content) -> Option<Frame> {
         self.last_id = self.last_id.wrapping_add(1);
         Message { id: self.last_id, stream: wire, content }.encode().ok()
     }
 
     /// Everything but data: it goes before all data that waits here.
-    fn control(&mut self, wire: i64, content: Content, cx: &mut Cx<'_>) {
+    pub(super) fn control(&mut self, wire: i64, content: Content, cx: &mut Cx<'_>) {
         if let Some(frame) = self.frame(wire, content) {
             cx.send(frame);
         }
@@ -101,28 +111,37 @@ impl Tunnel {
             // An error would end the stream that has the number.
             return cx.mark(Mark::StreamRefused);
         }
-        let (streams, dials) = (cx.limits().tunnel_streams, cx.limits().tunnel_dials);
-        let refusal: Option<&'static [u8]> = if !self.config.may_peer_dial {
-            Some(b"connect not allowed")
-        } else if target.is_cut {
-            Some(b"address too long")
-        } else if self.table.len() >= streams as usize {
-            Some(b"too many streams")
-        } else if self.table.dials >= dials {
-            Some(b"too many pending dials")
-        } else {
-            None
-        };
-        if let Some(text) = refusal {
-            cx.mark(Mark::StreamRefused);
-            self.table.forget(wire, streams);
-            return self.control(wire, Content::Error(Bytes::from_static(text)), cx);
+        if let Some((mark, text)) = self.refusal(&target, cx) {
+            cx.mark(mark);
+            self.table.forget(wire, cx.limits().tunnel_streams);
+            return self.control(wire, Content::Error(Bytes::from_static(text.as_bytes())), cx);
         }
         let until = cx.now() + cx.limits().tunnel_dial_timeout;
         let stream = self.table.add(Stream::new(wire, State::Dialing(until), cx.now()));
         self.reschedule(stream, cx);
         let Target { proto, address, .. } = target;
         cx.notify(TunnelNotice::DialRequested { stream, proto, address });
+    }
+
+    /// Why the peer's wish for a stream is refused, if it is: what to count, and what the peer is told.
+    fn refusal(&mut self, target: &Target, cx: &Cx<'_>) -> Option<(Mark, &'static str)> {
+        let limits = cx.limits();
+        let (rate, burst) = (limits.tunnel_connects_per_second, limits.tunnel_connects_burst);
+        if !self.connects.take(cx.now(), rate, burst) {
+            return Some((Mark::StreamRate, "too many dials per second"));
+        }
+        let text = if !self.config.may_peer_dial {
+            "connect not allowed"
+        } else if target.is_cut {
+            "address too long"
+        } else if self.table.len() >= limits.tunnel_streams as usize {
+            "too many streams"
+        } else if self.table.dials >= limits.tunnel_dials {
+            "too many pending dials"
+        } else {
+            return None;
+        };
+        Some((Mark::StreamRefused, text))
     }
 
     fn dialed(&mut self, id: StreamId, cx: &mut Cx<'_>) {
@@ -138,7 +157,7 @@ impl Tunnel {
     // Ending.
 
     /// Ends a stream, tells both sides, and the peer not a second time.
-    fn end(&mut self, id: StreamId, end: StreamEnd, text: Option<Bytes>, cx: &mut Cx<'_>) {
+    pub(super) fn end(&mut self, id: StreamId, end: StreamEnd, text: Option<Bytes>, cx: &mut Cx<'_>) {
         let Some(wire) = self.table.end(id) else { return };
         if let Some(text) = text {
             self.control(wire, Content::Error(text), cx);
@@ -150,6 +169,9 @@ impl Tunnel {
         if end == StreamEnd::Overflow {
             cx.mark(Mark::StreamOverflow);
             self.table.release(id, u32::MAX);
+        }
+        if end == StreamEnd::Flapping {
+            cx.mark(Mark::StreamFlapping);
         }
         cx.notify(TunnelNotice::Ended { stream: id, end });
     }
@@ -179,139 +201,9 @@ impl Tunnel {
         self.end(id, StreamEnd::Finished, Some(text), cx);
     }
 
-    // Data.
-
-    fn write(&mut self, id: StreamId, body: Bytes, cx: &mut Cx<'_>) {
-        let (stream_max, session_max) = (cx.limits().tunnel_stream_bytes, cx.limits().tunnel_session_bytes);
-        let total = self.table.queued;
-        let Some(stream) = self.table.get(id) else { return };
-        if stream.state != State::Open || body.is_empty() {
-            return;
-        }
-        let entries = (stream.queue.len() as u64 + 1) * u64::from(Frame::COST_MIN);
-        let len = body.len() as u64;
-        let is_over =
-            u64::from(stream.queued) + len.max(entries) > u64::from(stream_max) || total + len > session_max;
-        if is_over {
-            return self.end(id, StreamEnd::Overflow, Some(Bytes::from_static(b"write buffer full")), cx);
-        }
-        self.table.push(id, body);
-        self.table.enlist(id);
-        self.reschedule(id, cx);
-    }
-
-    /// Moves data into the connection's send queue, one message of each stream in turn, and no more than control
-    /// messages may have to wait for.
-    fn pump(&mut self, cx: &mut Cx<'_>) {
-        let window = u64::from(cx.limits().tunnel_window);
-        while cx.unsent() == 0 || u64::from(cx.unsent()) + BODY_MAX as u64 <= window {
-            let Some(id) = self.table.next_in_line() else { return };
-            let Some(stream) = self.table.get(id) else { return };
-            let wire = stream.wire;
-            let Some(body) = stream.take() else {
-                self.end(id, StreamEnd::Finished, Some(Bytes::from_static(EOF)), cx);
-                continue;
-            };
-            let bytes = body.len() as u32;
-            self.table.queued -= u64::from(bytes);
-            if let Some(frame) = self.frame(wire, Content::Data(body)) {
-                cx.send(frame);
-            }
-            cx.notify(TunnelNotice::Sent { stream: id, bytes });
-            self.table.enlist(id);
-            self.reschedule(id, cx);
-        }
-    }
-
-    fn handle_data(&mut self, wire: i64, body: Bytes, cx: &mut Cx<'_>) {
-        let Some(id) = self.table.find(wire) else { return self.answer_unknown(wire, cx) };
-        let now = cx.now();
-        let Some(stream) = self.table.get(id) else { return };
-        (stream.heard_at, stream.was_missing) = (now, false);
-        if body.is_empty() || stream.state == State::Closing {
-            return;
-        }
-        let cost = data_cost(&body);
-        let full = || Some(Bytes::from_static(b"receive buffer full"));
-        if u64::from(stream.held) + u64::from(cost) > u64::from(cx.limits().tunnel_stream_bytes) {
-            return self.end(id, StreamEnd::Overflow, full(), cx);
-        }
-        while self.table.held + u64::from(cost) > cx.limits().tunnel_session_bytes {
-            let victim = self.table.largest().unwrap_or(id);
-            self.end(victim, StreamEnd::Overflow, full(), cx);
-            if victim == id {
-                return;
-            }
-        }
-        self.table.held += u64::from(cost);
-        cx.notify(TunnelNotice::Data { stream: id, body });
-        let mark = self.pause_mark(cx.limits());
-        let is_peer_ours = self.config.is_peer_ours;
-        let Some(stream) = self.table.get(id) else { return };
-        stream.held += cost;
-        // An original that has paused us holds back itself, and would take our pause for its own.
-        let may_pause = !stream.we_paused && (is_peer_ours || stream.paused.is_none());
-        if may_pause && u64::from(stream.held) > mark {
-            stream.we_paused = true;
-            self.control(wire, Content::Pause, cx);
-        }
-    }
-
-    /// One stream may hold its own share, and a quarter of what is left of the session's.
-    fn pause_mark(&self, limits: &Limits) -> u64 {
-        let left = limits.tunnel_session_bytes.saturating_sub(self.table.held);
-        u64::from(limits.tunnel_stream_pause).min(left / 4)
-    }
-
-    fn answer_unknown(&mut self, wire: i64, cx: &mut Cx<'_>) {
-        if !self.table.forget(wire, cx.limits().tunnel_streams) {
-            let ClientSession { client, session } = &self.config.name;
-            let ids = alloc::format!("/{session}/{wire}");
-            let text = [&b"connection not found "[..], client, ids.as_bytes()].concat();
-            self.control(wire, Content::Error(text.into()), cx);
-        }
-    }
-
-    fn read(&mut self, id: StreamId, cost: u32, cx: &mut Cx<'_>) {
-        self.table.release(id, cost);
-        let low = self.pause_mark(cx.limits()) / 8;
-        let Some(stream) = self.table.get(id) else { return };
-        let is_low = stream.held == 0 || u64::from(stream.held) < low;
-        if is_low && stream.we_paused && stream.state != State::Ended {
-            stream.we_paused = false;
-            let wire = stream.wire;
-            self.control(wire, Content::Resume, cx);
-        }
-    }
-
-    fn handle_pause(&mut self, wire: i64, cx: &mut Cx<'_>) {
-        let must_probe = !self.config.is_peer_ours;
-        let Some(id) = self.table.find(wire) else { return };
-        if let Some(stream) = self.table.get(id) {
-            stream.pause(cx.now(), must_probe);
-            self.reschedule(id, cx);
-        }
-    }
-
-    fn handle_resume(&mut self, wire: i64, cx: &mut Cx<'_>) {
-        let Some(id) = self.table.find(wire) else { return };
-        let Some(stream) = self.table.get(id) else { return };
-        let was_paused = stream.resume();
-        if !self.config.is_peer_ours {
-            // An original has one flag for both directions: it has resumed itself too, perhaps without waking its
-            // writer. A second resume wakes it.
-            stream.we_paused = false;
-            if was_paused {
-                self.control(wire, Content::Resume, cx);
-            }
-        }
-        self.table.enlist(id);
-        self.reschedule(id, cx);
-    }
-
     // Timers.
 
-    fn reschedule(&mut self, id: StreamId, cx: &Cx<'_>) {
+    pub(super) fn reschedule(&mut self, id: StreamId, cx: &Cx<'_>) {
         self.table.reschedule(id, cx.limits().tunnel_stall_timeout);
     }
 
@@ -329,6 +221,7 @@ impl Tunnel {
         let has_room = u64::from(stream.held) < mark;
         if stream.probe(now, has_room) == Some(Probe::Ask) {
             stream.we_paused = false;
+            stream.give_cause();
             let wire = stream.wire;
             self.control(wire, Content::Resume, cx);
         }
@@ -366,8 +259,8 @@ impl Tunnel {
             Content::Data(body) => self.handle_data(wire, body, cx),
             Content::Connect(target) => self.handle_connect(wire, target, cx),
             Content::Error(text) => self.handle_error(wire, &text, cx),
-            Content::AddClient(text) => notify_client(&text, TunnelNotice::ClientAdded, cx),
-            Content::RemoveClient(text) => notify_client(&text, TunnelNotice::ClientRemoved, cx),
+            Content::AddClient(text) => self.hear_of_client(&text, TunnelNotice::ClientAdded, cx)?,
+            Content::RemoveClient(text) => self.hear_of_client(&text, TunnelNotice::ClientRemoved, cx)?,
             Content::Pause => self.handle_pause(wire, cx),
             Content::Resume => self.handle_resume(wire, cx),
             Content::Sync(body) => self.handle_sync(&body, cx)?,
@@ -376,18 +269,43 @@ impl Tunnel {
         Ok(())
     }
 
+    /// Passes an announcement on. A peer that only sends what nobody can read is not one.
+    fn hear_of_client(
+        &mut self,
+        text: &Bytes,
+        notice: fn(ClientSession) -> TunnelNotice,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Violation> {
+        if !self.config.may_peer_announce {
+            cx.mark(Mark::MessageIgnored);
+            return Ok(());
+        }
+        if let Some(session) = ClientSession::read(text).filter(|session| session.check().is_ok()) {
+            cx.notify(notice(session));
+            return Ok(());
+        }
+        cx.mark(Mark::BadMessageIgnored);
+        self.malformed += 1;
+        if self.malformed > cx.limits().tunnel_malformed { Err(Violation::MessageInvalid) } else { Ok(()) }
+    }
+
+    /// Something came: the peer is there.
+    fn hear(&mut self, cx: &mut Cx<'_>) {
+        self.heard_at = cx.now();
+        if core::mem::take(&mut self.is_quiet) {
+            cx.notify(TunnelNotice::Lively);
+        }
+    }
+
+    fn quiet_at(&self) -> Option<Instant> {
+        (!self.is_quiet).then(|| self.heard_at + self.config.quiet)
+    }
+
     fn announce(&mut self, content: Result<Content, super::EncodeError>, cx: &mut Cx<'_>) {
         match content {
             Ok(content) => self.control(0, content, cx),
             Err(_) => cx.mark(Mark::PushRefused),
         }
-    }
-}
-
-fn notify_client(text: &Bytes, notice: fn(ClientSession) -> TunnelNotice, cx: &mut Cx<'_>) {
-    match ClientSession::read(text) {
-        Some(session) if session.check().is_ok() => cx.notify(notice(session)),
-        _ => cx.mark(Mark::BadMessageIgnored),
     }
 }
 
@@ -399,11 +317,12 @@ impl Dialect for Tunnel {
         let is_client = self.config.role == Role::Client;
         cx.set_liveness(is_client.then_some(self.config.ping), Some(self.config.silence));
         cx.established();
-        self.alive_at = cx.now();
+        (self.alive_at, self.heard_at) = (cx.now(), cx.now());
         self.sync_at = is_client.then(|| cx.now() + self.config.sync);
     }
 
     fn receive(&mut self, opcode: Opcode, data: Bytes, cx: &mut Context<'_, Self>) -> Result<(), Violation> {
+        self.hear(cx);
         match opcode {
             Opcode::Ping | Opcode::Pong => {
                 cx.heard();
@@ -458,6 +377,10 @@ impl Dialect for Tunnel {
         while let Some(id) = self.table.pop_due(cx.now()) {
             self.expire_stream(id, cx);
         }
+        if self.quiet_at().is_some_and(|at| at <= cx.now()) {
+            self.is_quiet = true;
+            cx.notify(TunnelNotice::Quiet);
+        }
         if self.sync_at.is_some_and(|at| at <= cx.now()) {
             self.sync_at = Some(cx.now() + self.config.sync);
             let list = Content::sync(self.table.wires().map(|(wire, _)| wire));
@@ -467,7 +390,7 @@ impl Dialect for Tunnel {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.table.next_due().into_iter().chain(self.sync_at).min()
+        self.table.next_due().into_iter().chain(self.sync_at).chain(self.quiet_at()).min()
     }
 
     fn farewell(&mut self, _: CloseReason, _: &mut Context<'_, Self>) {}

@@ -61,6 +61,8 @@ pub(super) struct Stream {
     pub(super) we_paused: bool,
     /// Whether, and since when, the peer asked us.
     pub(super) paused: Option<Paused>,
+    /// How often the peer paused and resumed without a cause given by us.
+    pub(super) flips: u32,
     /// How long the next probe waits; it doubles while the answer is another pause.
     probe_delay: Duration,
     /// What waits to be sent.
@@ -86,6 +88,7 @@ impl Stream {
             held: 0,
             we_paused: false,
             paused: None,
+            flips: 0,
             probe_delay: PROBE_FIRST,
             queue: VecDeque::new(),
             queued: 0,
@@ -116,10 +119,16 @@ impl Stream {
             self.queue = VecDeque::new();
         }
         self.queued -= body.len() as u32;
+        self.give_cause();
         if let Some(paused) = &mut self.paused {
             paused.may_send = false;
         }
         Some(body)
+    }
+
+    /// What we send may make the peer pause once and resume once.
+    pub(super) fn give_cause(&mut self) {
+        self.flips = self.flips.saturating_sub(2);
     }
 
     /// The peer asks us to hold back; it may be the answer to a probe.

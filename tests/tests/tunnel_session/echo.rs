@@ -142,7 +142,7 @@ fn echo(peer: &mut dyn Peer, is_peer_ours: bool, total: usize) -> Duration {
                     end.command(TunnelCommand::Read { stream, cost });
                 }
                 TunnelNotice::Sent { bytes, .. } => unsent -= bytes as usize,
-                TunnelNotice::Opened { .. } => {}
+                TunnelNotice::Opened { .. } | TunnelNotice::Quiet | TunnelNotice::Lively => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -161,7 +161,8 @@ fn the_client_lists_its_streams_and_pings() {
 
 #[test]
 fn announcements_go_up_and_malformed_ones_are_counted() {
-    let mut end = End::role(Role::Server);
+    let config = TunnelConfig { may_peer_announce: true, ..TunnelConfig::new(Role::Server) };
+    let mut end = End::new(config, Limits::default());
     let session = ClientSession { client: text("foo"), session: 5 };
     end.receive(0, Content::add_client(&session).expect("sayable"));
     end.receive(0, Content::remove_client(&session).expect("sayable"));

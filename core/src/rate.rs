@@ -1,0 +1,48 @@
+//! How often something may happen: so many per second, with a burst.
+
+use crate::Instant;
+
+/// One rate, as one number: when the next event would be exactly on schedule (GCRA, the leaky bucket without a clock).
+///
+/// ```
+/// use core::time::Duration;
+/// use linkspan_core::Instant;
+/// use linkspan_core::rate::Rate;
+///
+/// let (mut rate, start) = (Rate::default(), Instant::ORIGIN);
+/// assert!(rate.take(start, 10, 2) && rate.take(start, 10, 2));
+/// assert!(!rate.take(start, 10, 2), "two at once");
+/// assert!(rate.take(start + Duration::from_millis(100), 10, 2), "then one every 100 ms");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rate {
+    /// In nanoseconds since the origin of time.
+    schedule: u64,
+}
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+const NANOS_PER_MICRO: u64 = 1_000;
+
+impl Rate {
+    /// Counts one event, unless it comes too soon: more than `burst` at once, and then more than `per_second`. With 0
+    /// per second there is no limit. What is refused does not count.
+    pub fn take(&mut self, now: Instant, per_second: u32, burst: u32) -> bool {
+        let Some(interval) = NANOS_PER_SECOND.checked_div(u64::from(per_second)) else { return true };
+        let now = nanos(now);
+        let base = self.schedule.max(now);
+        if base - now > interval.saturating_mul(u64::from(burst.saturating_sub(1))) {
+            return false;
+        }
+        self.schedule = base.saturating_add(interval);
+        true
+    }
+
+    /// Whether what has happened no longer counts.
+    pub fn is_rested(self, now: Instant) -> bool {
+        self.schedule <= nanos(now)
+    }
+}
+
+const fn nanos(at: Instant) -> u64 {
+    at.as_micros().saturating_mul(NANOS_PER_MICRO)
+}

@@ -1,0 +1,158 @@
+//! Data and the two directions of flow control.
+
+use bytes::Bytes;
+
+use super::session::{Cx, Tunnel};
+use super::stream::{BODY_MAX, State};
+use super::{ClientSession, Content, EOF, StreamEnd, StreamId, TunnelNotice, data_cost};
+use crate::{Frame, Limits};
+
+impl Tunnel {
+    pub(super) fn write(&mut self, id: StreamId, body: Bytes, cx: &mut Cx<'_>) {
+        let (stream_max, session_max) = (cx.limits().tunnel_stream_bytes, cx.limits().tunnel_session_bytes);
+        let total = self.table.queued;
+        let Some(stream) = self.table.get(id) else { return };
+        if stream.state != State::Open || body.is_empty() {
+            return;
+        }
+        let entries = (stream.queue.len() as u64 + 1) * u64::from(Frame::COST_MIN);
+        let len = body.len() as u64;
+        let is_over =
+            u64::from(stream.queued) + len.max(entries) > u64::from(stream_max) || total + len > session_max;
+        if is_over {
+            return self.end(id, StreamEnd::Overflow, Some(Bytes::from_static(b"write buffer full")), cx);
+        }
+        self.table.push(id, body);
+        self.table.enlist(id);
+        self.reschedule(id, cx);
+    }
+
+    /// Moves data into the connection's send queue, one message of each stream in turn, and no more than control
+    /// messages may have to wait for.
+    pub(super) fn pump(&mut self, cx: &mut Cx<'_>) {
+        let window = u64::from(cx.limits().tunnel_window);
+        while cx.unsent() == 0 || u64::from(cx.unsent()) + BODY_MAX as u64 <= window {
+            let Some(id) = self.table.next_in_line() else { return };
+            let Some(stream) = self.table.get(id) else { return };
+            let wire = stream.wire;
+            let Some(body) = stream.take() else {
+                self.end(id, StreamEnd::Finished, Some(Bytes::from_static(EOF)), cx);
+                continue;
+            };
+            let bytes = body.len() as u32;
+            self.table.queued -= u64::from(bytes);
+            if let Some(frame) = self.frame(wire, Content::Data(body)) {
+                cx.send(frame);
+            }
+            cx.notify(TunnelNotice::Sent { stream: id, bytes });
+            self.table.enlist(id);
+            self.reschedule(id, cx);
+        }
+    }
+
+    pub(super) fn handle_data(&mut self, wire: i64, body: Bytes, cx: &mut Cx<'_>) {
+        let Some(id) = self.table.find(wire) else { return self.answer_unknown(wire, cx) };
+        let now = cx.now();
+        let Some(stream) = self.table.get(id) else { return };
+        (stream.heard_at, stream.was_missing) = (now, false);
+        if body.is_empty() || stream.state == State::Closing {
+            return;
+        }
+        let cost = data_cost(&body);
+        let full = || Some(Bytes::from_static(b"receive buffer full"));
+        if u64::from(stream.held) + u64::from(cost) > u64::from(cx.limits().tunnel_stream_bytes) {
+            return self.end(id, StreamEnd::Overflow, full(), cx);
+        }
+        while self.table.held + u64::from(cost) > cx.limits().tunnel_session_bytes {
+            let victim = self.table.largest().unwrap_or(id);
+            self.end(victim, StreamEnd::Overflow, full(), cx);
+            if victim == id {
+                return;
+            }
+        }
+        self.table.held += u64::from(cost);
+        cx.notify(TunnelNotice::Data { stream: id, body });
+        let mark = self.pause_mark(cx.limits());
+        let is_peer_ours = self.config.is_peer_ours;
+        let Some(stream) = self.table.get(id) else { return };
+        stream.held += cost;
+        // An original that has paused us holds back itself, and would take our pause for its own.
+        let may_pause = !stream.we_paused && (is_peer_ours || stream.paused.is_none());
+        if may_pause && u64::from(stream.held) > mark {
+            stream.we_paused = true;
+            stream.give_cause();
+            self.control(wire, Content::Pause, cx);
+        }
+    }
+
+    /// One stream may hold its own share, and a quarter of what is left of the session's.
+    pub(super) fn pause_mark(&self, limits: &Limits) -> u64 {
+        let left = limits.tunnel_session_bytes.saturating_sub(self.table.held);
+        u64::from(limits.tunnel_stream_pause).min(left / 4)
+    }
+
+    pub(super) fn answer_unknown(&mut self, wire: i64, cx: &mut Cx<'_>) {
+        if !self.table.forget(wire, cx.limits().tunnel_streams) {
+            let ClientSession { client, session } = &self.config.name;
+            let ids = alloc::format!("/{session}/{wire}");
+            let text = [&b"connection not found "[..], client, ids.as_bytes()].concat();
+            self.control(wire, Content::Error(text.into()), cx);
+        }
+    }
+
+    pub(super) fn read(&mut self, id: StreamId, cost: u32, cx: &mut Cx<'_>) {
+        self.table.release(id, cost);
+        let low = self.pause_mark(cx.limits()) / 8;
+        let Some(stream) = self.table.get(id) else { return };
+        let is_low = stream.held == 0 || u64::from(stream.held) < low;
+        if is_low && stream.we_paused && stream.state != State::Ended {
+            stream.we_paused = false;
+            stream.give_cause();
+            let wire = stream.wire;
+            self.control(wire, Content::Resume, cx);
+        }
+    }
+
+    /// Counts a pause or a resume of the peer for which there was no cause; says whether there were too many.
+    fn flaps(&mut self, id: StreamId, cx: &mut Cx<'_>) -> bool {
+        let flips_max = cx.limits().tunnel_flips;
+        let Some(stream) = self.table.get(id) else { return true };
+        stream.flips += 1;
+        let is_over = stream.flips > flips_max;
+        if is_over {
+            self.end(id, StreamEnd::Flapping, Some(Bytes::from_static(b"too many pauses")), cx);
+        }
+        is_over
+    }
+
+    pub(super) fn handle_pause(&mut self, wire: i64, cx: &mut Cx<'_>) {
+        let must_probe = !self.config.is_peer_ours;
+        let Some(id) = self.table.find(wire) else { return };
+        if self.flaps(id, cx) {
+            return;
+        }
+        if let Some(stream) = self.table.get(id) {
+            stream.pause(cx.now(), must_probe);
+            self.reschedule(id, cx);
+        }
+    }
+
+    pub(super) fn handle_resume(&mut self, wire: i64, cx: &mut Cx<'_>) {
+        let Some(id) = self.table.find(wire) else { return };
+        if self.flaps(id, cx) {
+            return;
+        }
+        let Some(stream) = self.table.get(id) else { return };
+        let was_paused = stream.resume();
+        if !self.config.is_peer_ours {
+            // An original has one flag for both directions: it has resumed itself too, perhaps without waking its
+            // writer. A second resume wakes it.
+            stream.we_paused = false;
+            if was_paused {
+                self.control(wire, Content::Resume, cx);
+            }
+        }
+        self.table.enlist(id);
+        self.reschedule(id, cx);
+    }
+}
