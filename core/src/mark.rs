@@ -77,6 +77,10 @@ marks! {
     AddressRate => "address_rate",
     /// A connection was refused at the door: too much is buffered in the process.
     MemoryFull => "memory_full",
+    /// A connection was refused because its listener has as many as it may.
+    ListenerFull => "listener_full",
+    /// A token was not checked because as many checks wait as may wait.
+    ChecksFull => "checks_full",
     /// Accepting failed and waits before the next try.
     AcceptFailed => "accept_failed",
     /// A sticky binding was dropped because its node has left.

@@ -48,8 +48,9 @@ enum Origin {
     Service,
     /// A message of the chat dialect, JSON text; the payload for all others.
     Chat,
-    /// A reply of the IM dialect, as it goes over the wire; for no other.
-    Im,
+    /// A reply of the IM dialect, as it goes over the wire; for no other, and not for the connection that is known by
+    /// this number, which has it already. 0 is none.
+    Im(u64),
 }
 
 /// A wire form that a [`Push`] keeps once it was encoded.
@@ -84,9 +85,10 @@ impl Push {
         Self::with_origin(route, body, overflow, Origin::Chat)
     }
 
-    /// A message whose body is a reply of the IM dialect: valid text, sent to IM clients as it is and to no other.
-    pub(crate) fn im(event: Bytes, body: Bytes) -> Self {
-        Self::with_origin(event, body, Overflow::Close, Origin::Im)
+    /// A message whose body is a reply of the IM dialect: valid text, sent to IM clients as it is and to no other; not
+    /// to the connection that is known as `asker`.
+    pub(crate) fn im(event: Bytes, body: Bytes, asker: u64) -> Self {
+        Self::with_origin(event, body, Overflow::Close, Origin::Im(asker))
     }
 
     fn with_origin(route: Bytes, body: Bytes, overflow: Overflow, origin: Origin) -> Self {
@@ -101,7 +103,12 @@ impl Push {
 
     /// Whether the body is a reply of the IM dialect.
     pub(crate) fn is_im(&self) -> bool {
-        self.0.origin == Origin::Im
+        matches!(self.0.origin, Origin::Im(_))
+    }
+
+    /// Whether the body is a reply of the IM dialect to the connection that is known as `asker`.
+    pub(crate) fn is_im_of(&self, asker: u64) -> bool {
+        self.0.origin == Origin::Im(asker)
     }
 
     /// The event name.

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod im_dialect {
+    mod checks;
     mod door;
     mod envelope;
     mod functions;
     mod laws;
+    mod removal;
     mod server;
     mod threats;
     mod user;

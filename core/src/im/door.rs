@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::mem;
 
 use super::{Arguments, DoorConfig, OperationIds, Token, parse_platform};
-use crate::hub::{Badge, Device, Refusal};
+use crate::hub::{Badge, Device, Platform, Refusal};
 use crate::{Actions, Instant, Key, Limits, Machine, Route};
 
 /// Whether the HTTP request could become a WebSocket at all; looked at last.
@@ -33,7 +33,7 @@ pub enum Rejection {
     BadRequest,
     /// 405 "Method Not Allowed".
     MethodNotAllowed,
-    /// 503 "Service Unavailable": the server is full.
+    /// 503 "Service Unavailable": the server is full, or cannot check the token now.
     Unavailable,
 }
 
@@ -89,11 +89,13 @@ pub enum DoorEvent {
     TokenChecked {
         /// The user that the token names.
         user: String,
+        /// The platform that it is for, if it says so: it opens no other then.
+        platform: Option<Platform>,
     },
     /// The token is not valid.
     TokenRefused,
-    /// Whoever checks tokens did not answer.
-    TokenTimedOut,
+    /// Nobody can say now whether it is: whoever checks tokens does not answer, or has too much to do.
+    TokenUnknown,
     /// The connection has opened, and registers by itself: the place is its own now.
     Opened,
     /// The transport is gone.
@@ -226,10 +228,12 @@ impl Door {
         actions.push(DoorAction::CheckToken { token, user: visitor.user.clone(), operation });
     }
 
-    fn token_checked(&mut self, user: &str, actions: &mut Actions<DoorAction>) {
-        let Some(visitor) =
-            self.visitor.as_ref().filter(|visitor| visitor.user.as_bytes() == user.as_bytes())
-        else {
+    fn token_checked(&mut self, user: &str, platform: Option<Platform>, actions: &mut Actions<DoorAction>) {
+        let is_meant = |visitor: &&Visitor| {
+            let own = visitor.badge.device.platform;
+            visitor.user.as_bytes() == user.as_bytes() && platform.is_none_or(|platform| platform == own)
+        };
+        let Some(visitor) = self.visitor.as_ref().filter(is_meant) else {
             return self.reject(Rejection::Unauthorized, actions);
         };
         match self.upgrade {
@@ -256,10 +260,11 @@ impl Machine for Door {
             (State::Reserving, DoorEvent::Rejected(why)) => {
                 self.end(Some(DoorAction::Reject(why.into())), false, actions);
             }
-            (State::Checking, DoorEvent::TokenChecked { user }) => self.token_checked(&user, actions),
-            (State::Checking, DoorEvent::TokenRefused | DoorEvent::TokenTimedOut) => {
-                self.reject(Rejection::Unauthorized, actions);
+            (State::Checking, DoorEvent::TokenChecked { user, platform }) => {
+                self.token_checked(&user, platform, actions);
             }
+            (State::Checking, DoorEvent::TokenRefused) => self.reject(Rejection::Unauthorized, actions),
+            (State::Checking, DoorEvent::TokenUnknown) => self.reject(Rejection::Unavailable, actions),
             (State::Upgrading, DoorEvent::Opened) => self.end(None, false, actions),
             // Late, or out of turn.
             (State::Reserving | State::Checking | State::Upgrading, _) => {}
@@ -272,8 +277,7 @@ impl Machine for Door {
             return;
         }
         match self.state {
-            State::Reserving => self.reject(Rejection::Unavailable, actions),
-            State::Checking => self.reject(Rejection::Unauthorized, actions),
+            State::Reserving | State::Checking => self.reject(Rejection::Unavailable, actions),
             State::Upgrading => self.end(Some(DoorAction::Abort), true, actions),
             State::Done => {}
         }

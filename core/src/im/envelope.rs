@@ -1,13 +1,15 @@
 //! The two texts on the wire: a request, and a reply or push.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::{Answer, OperationIds};
+use crate::hub::PlatformSet;
 use crate::json::{self, Invalid, Literal};
-use crate::{Frame, Opcode, Push};
+use crate::{Frame, Key, Opcode, Push};
 
 /// A view of one request; what is missing or `null` is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,7 +139,7 @@ impl<'a> Reply<'a> {
 
     /// The reply as a message for all IM connections of a user, and for none that speaks another dialect.
     pub fn to_push(&self) -> Push {
-        Push::im(Bytes::copy_from_slice(self.event.as_bytes()), self.encode())
+        Push::im(Bytes::copy_from_slice(self.event.as_bytes()), self.encode(), 0)
     }
 }
 
@@ -166,6 +168,31 @@ fn push_number(out: &mut Vec<u8>, number: i32) {
         out.push(b'-');
     }
     OperationIds::push_decimal(out, u64::from(number.unsigned_abs()));
+}
+
+/// The event that tells a client that it was removed; its `errMsg` says why.
+pub(super) const KICKED: &str = "OnKickedOffline";
+/// The event that tells on what a watched user is online: `{"userID","status","platformIDs"}`, with status 1 for online.
+pub const STATUS_CHANGED: &str = "OnUserStatusChanged";
+
+/// The frame that says on what `user` is online.
+pub(super) fn status_frame(user: &Key, platforms: PlatformSet) -> Frame {
+    let mut data = Vec::with_capacity(64);
+    data.extend_from_slice(b"{\"userID\":");
+    json::push_text(&mut data, &String::from_utf8_lossy(user.as_bytes()));
+    data.extend_from_slice(if platforms.is_empty() { b",\"status\":0" } else { b",\"status\":1" });
+    data.extend_from_slice(b",\"platformIDs\":[");
+    for (index, platform) in platforms.iter().enumerate() {
+        if index > 0 {
+            data.push(b',');
+        }
+        push_number(&mut data, platform.number().into());
+    }
+    data.extend_from_slice(b"]}");
+    let data = String::from_utf8_lossy(&data);
+    let mut out = head(STATUS_CHANGED, 0, "", data.len());
+    json::push_text(&mut out, &data);
+    Frame::new(Opcode::Text, tail(out, event_operation(STATUS_CHANGED)))
 }
 
 /// The event that brings one new message, and the one that brings a list of them.

@@ -126,6 +126,11 @@ impl Functions {
     /// The function that logs a user in; it is no entry of the table.
     pub const LOGIN: &'static str = "Login";
 
+    /// No function at all.
+    pub const fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// Adds a function, or replaces what is known about it.
     pub fn register(&mut self, name: impl Into<Cow<'static, str>>, function: Function) {
         self.0.insert(name.into(), function);

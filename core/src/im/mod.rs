@@ -20,6 +20,7 @@
 //! ```
 
 mod builtin;
+mod checks;
 mod client;
 mod config;
 mod door;
@@ -27,20 +28,23 @@ mod envelope;
 mod fault;
 mod function;
 mod operation;
+mod places;
 mod query;
 mod server;
 mod server_api;
 mod token;
 mod user;
 
+pub use self::checks::{Checks, ChecksConfig, Proof, Start};
 pub use self::client::{Client, ClientCommand, ClientNotice};
 pub use self::config::{Deliver, DoorConfig, ServerConfig, limits};
 pub use self::door::{Door, DoorAction, DoorEvent, Rejection, UpgradeCheck, Visitor};
-pub use self::envelope::{Reply, Request as Envelope};
+pub use self::envelope::{Reply, Request as Envelope, STATUS_CHANGED};
 pub use self::fault::{Answer, Fault};
 pub use self::function::{Check, Function, Functions, Input, Kind, Style};
 pub use self::operation::OperationIds;
-pub use self::query::{Arguments, parse_platform};
+pub use self::places::Places;
+pub use self::query::{Arguments, parse_platform, platform_by_name};
 pub use self::server::Server;
 pub use self::server_api::{Audience, Call, Mode, Request, ServerCommand, ServerNotice};
 pub use self::token::Token;

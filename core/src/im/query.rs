@@ -79,3 +79,22 @@ pub fn parse_platform(text: &str) -> Platform {
         _ => Platform::OTHER,
     }
 }
+
+/// The platform that a token's claim names, by the names of OpenIM's servers; whatever is none of them is
+/// [`OTHER`](Platform::OTHER).
+pub fn platform_by_name(name: &str) -> Platform {
+    match name {
+        "IOS" => Platform::IOS,
+        "Android" => Platform::ANDROID,
+        "Windows" => Platform::WINDOWS,
+        "OSX" => Platform::MACOS,
+        "Web" => Platform::WEB,
+        "MiniWeb" => Platform::MINI_WEB,
+        "Linux" => Platform::LINUX,
+        "APad" => Platform::ANDROID_PAD,
+        "IPad" => Platform::IPAD,
+        "Admin" => Platform::ADMIN,
+        "HarmonyOS" => Platform::HARMONY,
+        _ => Platform::OTHER,
+    }
+}

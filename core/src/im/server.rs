@@ -2,14 +2,16 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
 
-use super::envelope::{NEW_MESSAGE, encode_push};
+use super::envelope::{KICKED, NEW_MESSAGE, encode_push, status_frame};
 use super::function::credentials;
 use super::server_api::{Audience, Call, Mode, Request, ServerCommand, ServerNotice};
 use super::{Answer, Fault, Functions, OperationIds, Reply, ServerConfig, Visitor, envelope};
+use crate::hub::Refusal;
 use crate::pending::{Pending, Ticket};
 use crate::push::Form;
 use crate::{CloseReason, Context, Delivery, Dialect, Frame, Instant, Limits, Mark, Opcode, Push, Violation};
@@ -46,6 +48,8 @@ pub struct Server {
     operations: OperationIds,
     pending: Pending<Asked>,
     mode: Mode,
+    /// What this connection's own answers are known by when the hub hands them back.
+    own: u64,
     /// Whether the hub has taken the user in. Before that nothing is done in its name.
     admitted: bool,
 }
@@ -59,6 +63,7 @@ impl Server {
             operations: OperationIds::new(seed),
             pending: Pending::default(),
             mode: Mode::default(),
+            own: seed.max(1),
             admitted: false,
         }
     }
@@ -131,16 +136,23 @@ impl Server {
         let Some(asked) = self.pending.take(ticket) else {
             return cx.mark(Mark::AnswerLate);
         };
-        let push = (audience == Audience::User)
-            .then(|| Reply::to_call(asked.name(), asked.operation(), answer).to_push())
-            .filter(|push| push.body().len() <= cx.limits().send_max as usize);
-        // A connection that ends is no longer registered, and would miss what it publishes.
-        if push.is_none() || !cx.is_open() {
-            self.say(asked.name(), asked.operation(), answer, cx);
+        let text = Reply::to_call(asked.name(), asked.operation(), answer).encode();
+        if audience == Audience::Asker || text.len() > cx.limits().send_max as usize {
+            return self.say(asked.name(), asked.operation(), answer, cx);
         }
-        if let Some(push) = push {
-            cx.publish(self.config.deliver.to(self.visitor.user.clone()), push);
+        // The asker has its answer before anything that follows, and also if it is about to leave the hub.
+        if self.config.deliver.includes(self.visitor.badge.device.platform) || !cx.is_open() {
+            cx.send(Frame::new(Opcode::Text, text.clone()));
         }
+        let push = Push::im(Bytes::copy_from_slice(asked.name().as_bytes()), text, self.own);
+        cx.publish(self.config.deliver.to(self.visitor.user.clone()), push);
+    }
+
+    /// Says why the user is removed here, so that its program does not come back by itself.
+    fn say_goodbye(&self, why: Cow<'static, str>, cx: &mut Context<'_, Self>) {
+        let answer = Answer { message: why, ..Answer::default() };
+        let text = Reply::to_call(KICKED, "", &answer).encode();
+        cx.send_anyway(Frame::new(Opcode::Text, text));
     }
 
     fn refuse(&mut self, ticket: Ticket, fault: Fault, cx: &mut Context<'_, Self>) {
@@ -154,6 +166,9 @@ impl Server {
     }
 
     fn send_push(&self, message: &Push, cx: &mut Context<'_, Self>) {
+        if message.is_im_of(self.own) {
+            return;
+        }
         let batch = match self.mode {
             Mode::Online { batch } => batch,
             Mode::Waiting if message.is_im() => false,
@@ -227,7 +242,13 @@ impl Dialect for Server {
             }
             Delivery::Rejected { key, why } if key == self.visitor.user => {
                 cx.rejected(&key);
+                if matches!(why, Refusal::Storm { .. }) {
+                    self.say_goodbye(why.to_string().into(), cx);
+                }
                 cx.close(why.close_reason());
+            }
+            Delivery::Presence { key, platforms } if self.mode != Mode::Detached => {
+                cx.send(status_frame(&key, platforms));
             }
             Delivery::Rejected { .. }
             | Delivery::Reserved(_)
@@ -250,6 +271,10 @@ impl Dialect for Server {
                 cx.join(group);
             }
             ServerCommand::Leave(group) => cx.leave(&group),
+            ServerCommand::Watch(key) => {
+                cx.watch(key);
+            }
+            ServerCommand::Unwatch(key) => cx.unwatch(&key),
             ServerCommand::Publish { to, push } => cx.publish(to, push),
         }
     }
@@ -269,7 +294,11 @@ impl Dialect for Server {
         self.pending.deadline()
     }
 
-    fn farewell(&mut self, _reason: CloseReason, _cx: &mut Context<'_, Self>) {}
+    fn farewell(&mut self, reason: CloseReason, cx: &mut Context<'_, Self>) {
+        if let CloseReason::Kicked | CloseReason::Replaced | CloseReason::DeviceReplaced = reason {
+            self.say_goodbye(reason.close_text(), cx);
+        }
+    }
 
     fn is_busy(&self) -> bool {
         !self.pending.is_empty()

@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use super::{Answer, Check, Fault, Token};
 use crate::pending::Ticket;
-use crate::{GroupId, Push, To};
+use crate::{GroupId, Key, Push, To};
 
 /// What a client asks for, looked at as far as one connection can; the [`User`](super::User) decides the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,11 @@ pub enum ServerCommand {
     Join(GroupId),
     /// Leaves a group.
     Leave(GroupId),
+    /// Tells the client on what a user is online, now and whenever that changes, with the event
+    /// [`OnUserStatusChanged`](super::STATUS_CHANGED).
+    Watch(Key),
+    /// No longer does.
+    Unwatch(Key),
     /// Sends a message to a key or a group, in order with the answers of this connection.
     Publish {
         /// The receivers.

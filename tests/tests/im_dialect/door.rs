@@ -38,7 +38,11 @@ fn release() -> DoorAction {
 }
 
 fn token_of(user: &str) -> DoorEvent {
-    DoorEvent::TokenChecked { user: user.into() }
+    DoorEvent::TokenChecked { user: user.into(), platform: None }
+}
+
+fn token_for(platform: Platform) -> DoorEvent {
+    DoorEvent::TokenChecked { user: "u1".into(), platform: Some(platform) }
 }
 
 #[test]
@@ -114,7 +118,9 @@ fn what_is_refused_gives_its_place_back() {
     let rejected = |rejection| vec![release(), DoorAction::Reject(rejection)];
     for (event, upgrade, rejection) in [
         (DoorEvent::TokenRefused, UpgradeCheck::Valid, Rejection::Unauthorized),
-        (DoorEvent::TokenTimedOut, UpgradeCheck::Valid, Rejection::Unauthorized),
+        (DoorEvent::TokenUnknown, UpgradeCheck::Valid, Rejection::Unavailable),
+        (token_for(Platform::IOS), UpgradeCheck::Valid, Rejection::Unauthorized),
+        (token_for(Platform::WEB), UpgradeCheck::BadRequest, Rejection::BadRequest),
         (token_of("u2"), UpgradeCheck::Valid, Rejection::Unauthorized),
         (token_of(""), UpgradeCheck::Valid, Rejection::Unauthorized),
         (token_of("u1"), UpgradeCheck::BadRequest, Rejection::BadRequest),
@@ -153,7 +159,7 @@ fn every_stage_ends_in_time() {
     let reject = |rejection| DoorAction::Reject(rejection);
     for (events, last) in [
         (vec![], reject(Rejection::Unavailable)),
-        (vec![DoorEvent::Reserved], reject(Rejection::Unauthorized)),
+        (vec![DoorEvent::Reserved], reject(Rejection::Unavailable)),
         (vec![DoorEvent::Reserved, token_of("u1")], DoorAction::Abort),
     ] {
         let (mut door, _) = open(GOOD, UpgradeCheck::Valid);
@@ -185,7 +191,8 @@ fn event() -> impl Strategy<Value = DoorEvent> {
         Just(token_of("u1")),
         Just(token_of("u2")),
         Just(DoorEvent::TokenRefused),
-        Just(DoorEvent::TokenTimedOut),
+        Just(DoorEvent::TokenUnknown),
+        Just(token_for(Platform::IOS)),
         Just(DoorEvent::Opened),
         Just(DoorEvent::Aborted),
     ]

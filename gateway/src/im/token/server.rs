@@ -1,0 +1,240 @@
+//! A server that knows whose a token is, asked as OpenIM's own gateway asks its API server.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use bytes::Bytes;
+use futures_lite::FutureExt;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Request, StatusCode};
+use linkspan_core::hub::Platform;
+use linkspan_core::im::{Proof, parse_platform, platform_by_name};
+use linkspan_runtime::Runtime;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use smol_hyper::rt::FuturesIo;
+
+use super::jwt::Claims;
+
+/// A server that is asked with a POST of `{"operationID"}` and the token in the header `token`. A token is valid if the
+/// answer's `errCode` is 0.
+///
+/// Its user is `userID` in the answer's `data`; where the answer does not say it, as that of v2 servers, it is what the
+/// token, whose signature the server has checked, says about itself.
+pub struct TokenServer {
+    address: SocketAddr,
+    authority: Box<str>,
+    path: Box<str>,
+}
+
+/// Why the server cannot be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenServerError {
+    /// Not an address that we know.
+    #[error("`{0}` is not http://HOST[:PORT]/PATH")]
+    Malformed(String),
+    /// The name does not resolve.
+    #[error("cannot resolve `{name}`: {source}")]
+    Unresolved {
+        /// The name and the port.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be reached.
+    #[error("the token server cannot be reached: {0}")]
+    Unreachable(#[from] io::Error),
+    /// The exchange was cut short.
+    #[error("the token server failed: {0}")]
+    Http(#[from] hyper::Error),
+    /// It gives no answer that can be read.
+    #[error("the token server's answer cannot be read: {0}")]
+    Unreadable(String),
+    /// It takes too long.
+    #[error("the token server does not answer in time")]
+    TimedOut,
+}
+
+/// The largest answer that is read, in bytes.
+const ANSWER_MAX: usize = 64 * 1024;
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "errCode")]
+    code: i64,
+    #[serde(default)]
+    data: Value,
+}
+
+impl TokenServer {
+    /// Reads `http://host:port/path`. Blocks while the system resolves a name, once.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenServerError`].
+    pub fn resolve(url: &str) -> Result<Self, TokenServerError> {
+        let malformed = || TokenServerError::Malformed(url.into());
+        let rest = url.strip_prefix("http://").ok_or_else(malformed)?;
+        let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+        let is_odd = |c: char| c.is_ascii_control() || c == ' ' || !c.is_ascii();
+        if authority.is_empty() || authority.contains('@') || url.contains(is_odd) {
+            return Err(malformed());
+        }
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let name = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+        let unresolved = |source| TokenServerError::Unresolved { name: name.clone(), source };
+        let address = name.to_socket_addrs().map_err(unresolved)?.next();
+        let address = address.ok_or_else(|| unresolved(io::ErrorKind::NotFound.into()))?;
+        Ok(Self { address, authority: authority.into(), path: path.into() })
+    }
+
+    /// Asks about one token; `None` is a token that is not valid.
+    pub(super) async fn ask<R: Runtime>(
+        &self,
+        runtime: &R,
+        token: &str,
+        operation: &str,
+    ) -> Result<Option<Proof>, TokenServerError> {
+        // What no header can carry is no token.
+        let Ok(header) = HeaderValue::from_str(token) else { return Ok(None) };
+        let body = json!({"operationID": operation}).to_string();
+        let request = Request::post(&*self.path)
+            .header(HOST, &*self.authority)
+            .header(CONTENT_TYPE, "application/json")
+            .header("token", header)
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| TokenServerError::Unreadable(error.to_string()))?;
+        let stream = runtime.connect(self.address).await?;
+        let (mut sender, connection) = http1::handshake(FuturesIo::new(stream)).await?;
+        let exchange = async {
+            let answer = sender.send_request(request).await?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+            let body = body.map_err(|error| TokenServerError::Unreadable(error.to_string()))?;
+            read(status, &body.to_bytes(), token)
+        };
+        let pump = async {
+            match connection.await {
+                Err(error) => Err(error.into()),
+                // The answer, if there is one, is with the other half.
+                Ok(()) => futures_lite::future::pending().await,
+            }
+        };
+        exchange.or(pump).await
+    }
+}
+
+/// What an answer says about `token`.
+fn read(status: StatusCode, body: &[u8], token: &str) -> Result<Option<Proof>, TokenServerError> {
+    let unreadable = |why: String| TokenServerError::Unreadable(format!("status {status}: {why}"));
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()))?;
+    if answer.code != 0 {
+        return Ok(None);
+    }
+    if status != StatusCode::OK {
+        return Err(unreadable("errCode 0 with a status that is no success".into()));
+    }
+    let own = claims_of(token);
+    let own = own.as_ref();
+    let text = |name: &str| answer.data.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let user = text("userID").map(str::to_owned).or_else(|| own.map(|claims: &Claims| claims.user.clone()));
+    let Some(user) = user else {
+        return Err(unreadable(
+            "it does not name the user in data.userID, and neither does the token".into(),
+        ));
+    };
+    let number = answer.data.get("platformID").and_then(Value::as_i64);
+    let platform: Option<Platform> = number
+        .map(|number| parse_platform(&number.to_string()))
+        .or_else(|| text("platform").map(platform_by_name))
+        .or_else(|| own.and_then(Claims::platform));
+    let seconds = answer.data.get("expireTimeSeconds").and_then(Value::as_u64);
+    Ok(Some(Proof { user, platform, lifetime: seconds.map(std::time::Duration::from_secs) }))
+}
+
+/// What a token says about itself, unproven: for one whose signature somebody else has checked.
+fn claims_of(token: &str) -> Option<Claims> {
+    let payload = token.split('.').nth(1)?;
+    serde_json::from_slice(&decode_base64_url(payload)?).ok()
+}
+
+/// RFC 4648 §5, without padding.
+fn decode_base64_url(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() * 3 / 4);
+    for chunk in text.as_bytes().chunks(4) {
+        let mut bits = 0_u32;
+        for byte in chunk {
+            let digit = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'-' => 62,
+                b'_' => 63,
+                _ => return None,
+            };
+            bits = bits << 6 | u32::from(digit);
+        }
+        let bytes = (bits << (6 * (4 - chunk.len()))).to_be_bytes();
+        out.extend_from_slice(&bytes[1..chunk.len().max(1)]);
+    }
+    Some(out)
+}
+
+impl fmt::Debug for TokenServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenServer(http://{}{})", self.authority, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `{"UID":"u1","Platform":"Web"}` between a head and a signature that nobody looks at.
+    const TOKEN: &str = "x.eyJVSUQiOiJ1MSIsIlBsYXRmb3JtIjoiV2ViIn0.y";
+
+    #[test]
+    fn addresses() {
+        for url in ["http://127.0.0.1:80/auth/parse_token", "http://127.0.0.1", "http://[::1]:8080/"] {
+            assert!(TokenServer::resolve(url).is_ok(), "{url}");
+        }
+        for url in [
+            "",
+            "127.0.0.1",
+            "https://127.0.0.1/",
+            "http:///x",
+            "http://u:p@127.0.0.1/",
+            "http://127.0.0.1/a b",
+        ] {
+            assert!(TokenServer::resolve(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_answer_says_whose_the_token_is() {
+        let ok = StatusCode::OK;
+        let user =
+            |body: &str, token: &str| read(ok, body.as_bytes(), token).map(|proof| proof.map(|one| one.user));
+        assert_eq!(
+            user(r#"{"errCode":0,"data":{"userID":"u2","platformID":5}}"#, "t").ok(),
+            Some(Some("u2".into()))
+        );
+        assert_eq!(
+            user(r#"{"errCode":0,"data":{"expireTimeSeconds":9}}"#, TOKEN).ok(),
+            Some(Some("u1".into()))
+        );
+        assert_eq!(user(r#"{"errCode":701,"errMsg":"expired"}"#, TOKEN).ok(), Some(None));
+        for (body, token) in
+            [("", TOKEN), ("{}", TOKEN), (r#"{"errCode":"0"}"#, TOKEN), (r#"{"errCode":0}"#, "t")]
+        {
+            assert!(user(body, token).is_err(), "{body}");
+        }
+        let proof = read(ok, br#"{"errCode":0}"#, TOKEN).expect("it is readable").expect("it is valid");
+        assert_eq!((proof.platform, proof.lifetime), (Some(Platform::WEB), None));
+        assert!(read(StatusCode::BAD_GATEWAY, br#"{"errCode":0}"#, TOKEN).is_err(), "a contradiction");
+    }
+}
