@@ -14,6 +14,7 @@ mod cli;
 pub mod client;
 pub mod demo;
 mod http;
+pub mod im;
 pub mod server;
 pub mod services;
 pub mod session;

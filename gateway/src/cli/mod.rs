@@ -3,6 +3,7 @@
 mod args;
 mod chat;
 mod connect;
+mod im;
 mod input;
 mod limits;
 mod logging;

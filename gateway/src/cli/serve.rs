@@ -15,17 +15,20 @@ use linkspan_runtime::{HostConfig, Placement, Runtime, Signal, Workers};
 
 use super::args::{DemoArgs, PlacementArg, PomeloArgs, RunArgs, SameUidArg, ServeArgs, StopArgs};
 use super::limits::{fit_files, limits};
-use super::{Exit, Failure, chat, logging, output, pomelo};
+use super::{Exit, Failure, chat, im, logging, output, pomelo};
 use crate::demo;
+use crate::im::backend;
 use crate::server::{Addresses, Config, Gateway, StartError};
 use crate::services::Services;
 
 pub(super) fn serve<R: Runtime>(args: &ServeArgs) -> Result<(), Failure> {
-    if args.pomelo_tcp.is_none() && args.pomelo_ws.is_none() && args.http.is_none() {
-        let text = "nothing to listen on: give --pomelo-tcp, --pomelo-ws or --http";
+    let none = args.pomelo_tcp.is_none() && args.pomelo_ws.is_none() && args.http.is_none();
+    if none && args.im.im.is_none() {
+        let text = "nothing to listen on: give --pomelo-tcp, --pomelo-ws, --http or --im";
         return Err(Failure::new(Exit::Usage, text));
     }
     let mut limits = limits(&args.limits);
+    im::limits(&args.im, &mut limits);
     fit_files(&mut limits, args.limits.connections.is_some())?;
     let config = Config {
         pomelo_tcp: args.pomelo_tcp,
@@ -33,6 +36,7 @@ pub(super) fn serve<R: Runtime>(args: &ServeArgs) -> Result<(), Failure> {
         http: args.http,
         host: host(limits, &args.stop, &args.pomelo),
         chat: chat::config(&args.chat),
+        im: im::config(&args.im)?,
         pomelo: pomelo::config(&args.pomelo)?,
         ..Config::default()
     };
@@ -40,7 +44,10 @@ pub(super) fn serve<R: Runtime>(args: &ServeArgs) -> Result<(), Failure> {
     run::<R>(
         &args.run,
         config,
-        move |runtime| if demo { demo::services(runtime) } else { Services::new() },
+        |runtime| {
+            let services = if demo { demo::services(runtime) } else { Services::new() };
+            services.im(im::service(&args.im, runtime))
+        },
         |_| {},
     )
 }
@@ -53,18 +60,20 @@ pub(super) fn demo<R: Runtime>(args: &DemoArgs) -> Result<(), Failure> {
         first => first.checked_add(offset),
     };
     let address = |offset| {
-        let port = port(offset).ok_or_else(|| Failure::new(Exit::Usage, "--port must be at most 65533"))?;
-        Ok(Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)))
+        let port = port(offset).ok_or_else(|| Failure::new(Exit::Usage, "--port must be at most 65532"))?;
+        Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
     };
     let config = Config {
-        pomelo_tcp: address(0)?,
-        pomelo_ws: address(1)?,
-        http: address(2)?,
+        pomelo_tcp: Some(address(0)?),
+        pomelo_ws: Some(address(1)?),
+        http: Some(address(2)?),
+        im: Some(crate::im::Config::new(address(3)?)),
         chat: Some(linkspan_core::chat::ServerConfig::default()),
         host: HostConfig { limits: Arc::new(limits), ..HostConfig::default() },
         ..Config::default()
     };
-    run::<R>(&args.run, config, demo::services, say_what_next)
+    let services = |runtime: &R| demo::services(runtime).im(backend::functions(backend::Memory::default()));
+    run::<R>(&args.run, config, services, say_what_next)
 }
 
 /// The lines to paste next.
@@ -80,6 +89,9 @@ fn say_what_next(addresses: Addresses) {
     }
     if let Some(http) = addresses.http {
         output::line(&format!("open       http://{http}/ in two tabs, and chat"));
+    }
+    if let Some(im) = addresses.im {
+        output::line(&format!("or         ws://{im}/?sendID=u1&token=x&platformID=5 with OpenIM's client"));
     }
 }
 
@@ -125,7 +137,10 @@ fn run<R: Runtime>(
 fn start_failure(error: StartError) -> Failure {
     let exit = match error {
         StartError::Listen { .. } => Exit::Bind,
-        StartError::Limits(_) | StartError::Services(_) | StartError::Routes(_) => Exit::Usage,
+        StartError::Limits(_)
+        | StartError::Services(_)
+        | StartError::Functions(_)
+        | StartError::Routes(_) => Exit::Usage,
     };
     Failure::new(exit, error)
 }

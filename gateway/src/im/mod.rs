@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use linkspan_core::hub::{Admission, DevicePolicy};
 pub use linkspan_core::im::{Answer, ChecksConfig, Deliver, Fault, Function};
+use linkspan_core::{Limits, LimitsError};
 
 pub use self::call::{Call, Caller};
 pub(crate) use self::door::ImDoor;
@@ -44,7 +45,7 @@ pub struct Login {
 }
 
 /// What an operator decides about the IM listener.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen, on every path.
     pub listen: SocketAddr,
@@ -67,6 +68,31 @@ pub struct Config {
 }
 
 impl Config {
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitsError`] with the field that is wrong and what it must be.
+    pub fn check(&self) -> Result<(), LimitsError> {
+        let wrong = |field, fix| Err(LimitsError { field, fix });
+        if self.connections == 0 {
+            return wrong("im_connections", "must be at least 1");
+        }
+        if self.receive_max == 0 || self.receive_max > Limits::BODY_MAX {
+            return wrong("im_receive_max", "must be from 1 to 16777215");
+        }
+        if self.checks.timeout < Duration::from_millis(1) || self.checks.waiting == 0 {
+            return wrong("im_token_timeout and im_token_waiting", "must not be 0");
+        }
+        match (self.ping, self.silence) {
+            (Some(ping), Some(silence)) if silence <= ping => {
+                wrong("im_silence", "must be longer than im_ping")
+            }
+            (None, Some(_)) => wrong("im_silence", "must be 0 without im_ping: nothing would be heard"),
+            _ => Ok(()),
+        }
+    }
+
     /// The defaults, at an address.
     pub fn new(listen: SocketAddr) -> Self {
         Self {

@@ -59,12 +59,6 @@ impl Users {
         self.host.clock().now()
     }
 
-    /// How many users have a connection.
-    pub(super) fn count(&self) -> usize {
-        let lock = |shard: &Shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len();
-        self.shards.iter().map(lock).sum()
-    }
-
     /// A connection of the user has opened.
     pub(super) fn opened(
         &self,
@@ -93,11 +87,6 @@ impl Users {
     /// The backend has decided on a login.
     pub(super) fn logged_in(&self, key: &Key, session: SessionId, answer: Answer) -> Vec<Errand> {
         self.tell(key, UserEvent::LoggedIn { session, answer })
-    }
-
-    /// Ends the session of a user; its connections stay, and may log in again.
-    pub(super) fn expel(&self, key: &Key) -> Vec<Errand> {
-        self.tell(key, UserEvent::Expelled)
     }
 
     /// A connection of the user has ended.

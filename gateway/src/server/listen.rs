@@ -45,6 +45,7 @@ impl Listeners {
             pomelo_tcp: one(Addresses::POMELO_TCP, config.pomelo_tcp)?,
             pomelo_ws: one(Addresses::POMELO_WS, config.pomelo_ws)?,
             http: one(Addresses::HTTP, config.http)?,
+            im: one(Addresses::IM, config.im.as_ref().map(|im| im.listen))?,
         };
         Ok(Self { addresses, bound })
     }

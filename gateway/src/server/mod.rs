@@ -18,6 +18,7 @@ use linkspan_runtime::{Drained, Host, HostConfig, Runtime, SocketOptions, Worker
 use self::listen::{Listeners, Serve, serve_http, serve_sockets};
 use self::pomelo::Pomelo;
 use crate::http::{Pages, Routes, WebSockets};
+use crate::im::{self, ImDoor, Office, ReservedName};
 use crate::services::{Services, ServicesError, Table};
 
 /// What a gateway is built from.
@@ -31,6 +32,8 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// The small chat protocol at `/ws/{id}` of the HTTP address; `None` serves none.
     pub chat: Option<chat::ServerConfig>,
+    /// The IM listener; `None` serves none. Its functions are those of [`Services::im`].
+    pub im: Option<im::Config>,
     /// Bounds, admission, the way to stop.
     pub host: HostConfig,
     /// The dialect. Its wall clock is set by the gateway.
@@ -48,17 +51,24 @@ pub struct Addresses {
     pub pomelo_ws: Option<SocketAddr>,
     /// HTTP.
     pub http: Option<SocketAddr>,
+    /// IM.
+    pub im: Option<SocketAddr>,
 }
 
 impl Addresses {
     const POMELO_TCP: &str = "pomelo-tcp";
     const POMELO_WS: &str = "pomelo-ws";
     const HTTP: &str = "http";
+    const IM: &str = "im";
 
     /// What listens where.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        let all =
-            [(Self::POMELO_TCP, self.pomelo_tcp), (Self::POMELO_WS, self.pomelo_ws), (Self::HTTP, self.http)];
+        let all = [
+            (Self::POMELO_TCP, self.pomelo_tcp),
+            (Self::POMELO_WS, self.pomelo_ws),
+            (Self::HTTP, self.http),
+            (Self::IM, self.im),
+        ];
         all.into_iter().filter_map(|(name, address)| Some((name, address?)))
     }
 }
@@ -77,14 +87,18 @@ impl<R: Runtime> Gateway<R> {
     /// # Errors
     ///
     /// [`StartError`]; then nothing listens.
-    pub fn start(workers: &Workers<R>, config: Config, services: Services) -> Result<Self, StartError> {
+    pub fn start(workers: &Workers<R>, config: Config, mut services: Services) -> Result<Self, StartError> {
         config.host.limits.validate()?;
+        let functions = std::mem::take(&mut services.im);
+        functions.check()?;
+        config.im.as_ref().map_or(Ok(()), im::Config::check)?;
         let table = Arc::new(Table::new(services)?);
         let listeners = Listeners::bind(&config, workers.count())?;
         let addresses = listeners.addresses;
         let host = Host::new(config.host);
         let origin_unix = host.clock().origin_unix();
         let pomelo = Pomelo::new(table, ServerConfig { origin_unix, ..config.pomelo });
+        let im = config.im.map(|im| Office::new(&host, im, functions));
         let mut routes = Some(routes(&host, addresses, config.chat)?);
         listeners.serve(workers, &host, |name| {
             let pomelo = pomelo.clone();
@@ -94,6 +108,7 @@ impl<R: Runtime> Gateway<R> {
                 }
                 Addresses::POMELO_WS => serve_sockets(WebSockets::new(move || pomelo.takeover())),
                 Addresses::HTTP => serve_http(routes.take()?),
+                Addresses::IM => serve_sockets(ImDoor::new(Arc::clone(im.as_ref()?))),
                 _ => return None,
             };
             Some(serve)
@@ -113,7 +128,7 @@ impl<R: Runtime> Gateway<R> {
 
     /// The way to sessions for who is none.
     pub fn switchboard(&self) -> Switchboard {
-        Switchboard(Arc::clone(&self.host))
+        Switchboard::new(Arc::clone(&self.host))
     }
 
     /// Stops gracefully; [`Host::force`] shortens it.
@@ -141,6 +156,10 @@ fn routes<R: Runtime>(
 pub struct Switchboard(Arc<Host>);
 
 impl Switchboard {
+    pub(crate) fn new(host: Arc<Host>) -> Self {
+        Self(host)
+    }
+
     /// Sends a message to every member of a group.
     pub fn broadcast(&self, group: &GroupId, route: impl Into<Bytes>, body: impl Into<Bytes>) {
         self.publish(To::Group(group.clone()), Push::new(route, body, Overflow::Close));
@@ -172,6 +191,9 @@ pub enum StartError {
     /// The services are wrong.
     #[error(transparent)]
     Services(#[from] ServicesError),
+    /// The functions for IM clients are wrong.
+    #[error(transparent)]
+    Functions(#[from] ReservedName),
     /// Two features want the same path.
     #[error(transparent)]
     Routes(#[from] RegisterError),

@@ -46,6 +46,7 @@ pub(crate) use self::hooks::Hooks;
 pub use self::hooks::{Accept, Handshake, Refuse, Verdict};
 pub use self::table::ServicesError;
 pub(crate) use self::table::{Entry, Table};
+use crate::im::ImService;
 use crate::session::Session;
 
 /// Which kind of message a route takes.
@@ -91,6 +92,7 @@ pub struct Services {
     pub(crate) services: Vec<Service>,
     pub(crate) hooks: Hooks,
     pub(crate) panic_text: bool,
+    pub(crate) im: ImService,
 }
 
 impl Services {
@@ -150,6 +152,13 @@ impl Services {
         Fut: Future<Output = Outcome> + Send + 'static,
     {
         self.hooks.after.push(Arc::new(move |call, outcome| Box::pin(hook(call, outcome))));
+        self
+    }
+
+    /// What IM clients may call. Without it they can log in, and nothing else.
+    #[must_use]
+    pub fn im(mut self, service: ImService) -> Self {
+        self.im = service;
         self
     }
 

@@ -3,6 +3,7 @@
 mod chat;
 mod connect;
 mod demo;
+mod im;
 mod limits;
 mod pomelo;
 mod run;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use self::chat::{BadMessageArg, ChatArgs, DuplicateArg, RelayArg, SlowArg};
 pub(super) use self::connect::ConnectArgs;
 pub(super) use self::demo::DemoArgs;
+pub(super) use self::im::ImArgs;
 pub(super) use self::limits::LimitArgs;
 pub(super) use self::pomelo::{ErrorsArg, PomeloArgs, SameUidArg};
 pub(super) use self::run::{PlacementArg, RunArgs};
@@ -93,6 +95,8 @@ pub(in crate::cli) struct ServeArgs {
     pub(in crate::cli) pomelo: PomeloArgs,
     #[command(flatten)]
     pub(in crate::cli) chat: ChatArgs,
+    #[command(flatten)]
+    pub(in crate::cli) im: ImArgs,
     #[command(flatten)]
     pub(in crate::cli) stop: StopArgs,
     #[command(flatten)]

@@ -15,6 +15,7 @@ use super::{Outcome, lifetime};
 ///
 /// The claims are those of OpenIM's servers: the user in `UID` (v2) or `UserID` (v3), the platform, if the token is for one
 /// only, as a name in `Platform` (v2) or a number in `PlatformID` (v3), and `exp`, which must be there.
+#[derive(Clone)]
 pub struct Hs256 {
     key: DecodingKey,
     validation: Validation,

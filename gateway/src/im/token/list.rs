@@ -11,6 +11,7 @@ use super::{Outcome, digest, random_key};
 
 /// Users and their tokens; a user may have several. Kept are keyed digests, so that neither the time of a comparison nor
 /// a log tells anything about a token.
+#[derive(Clone)]
 pub struct TokenList {
     key: hmac::Key,
     users: BTreeMap<Box<str>, Vec<[u8; 32]>>,

@@ -18,7 +18,7 @@ pub use self::list::{TokenList, TokenListError};
 pub use self::server::{TokenServer, TokenServerError};
 
 /// How tokens are checked.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum TokenCheck {
     /// They are not: everybody is whoever they say. For demos.

@@ -24,6 +24,7 @@ use super::jwt::Claims;
 ///
 /// Its user is `userID` in the answer's `data`; where the answer does not say it, as that of v2 servers, it is what the
 /// token, whose signature the server has checked, says about itself.
+#[derive(Clone)]
 pub struct TokenServer {
     address: SocketAddr,
     authority: Box<str>,
