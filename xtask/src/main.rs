@@ -19,9 +19,11 @@ The tasks of the Linkspan repository.
       Everything a change must pass. Installs what is missing (Rust targets, the oldest supported toolchain, Debian
       packages, npm packages), and says so.
 
-  cargo xtask bench [--quick] [--json FILE] [--only WORD]... [--placement] [--no-build]
-      Measures both binaries beside a plain TCP echo on the same runtime. --only takes a runtime (tokio, smol), a
-      transport (tcp, ws) or a part (echo, idle, broadcast, cycle); --placement compares the two placements instead;
+  cargo xtask bench [chat|tunnel] [--quick] [--json FILE] [--only WORD]... [--tools DIR] [--placement] [--no-build]
+      Measures both binaries: pomelo beside a plain TCP echo on the same runtime; chat and IM beside a relay on npm's
+      ws; tunnels beside no tunnel, rathole and bore (found in DIR, in LINKSPAN_BENCH__TOOLS or on the path, or
+      installed into target/tools). --only takes a runtime (tokio, smol), a transport (tcp, chat, forward ...) or a
+      part (echo, relay, bulk ...); a wrong word lists them. --placement compares the two placements for pomelo;
       --no-build takes the binaries as they are.
 
   cargo xtask fuzz [TARGET] [--seconds N]

@@ -1,10 +1,16 @@
-//! `cargo xtask bench`: what both binaries cost on this machine, beside a plain TCP echo on the same runtime.
+//! `cargo xtask bench`: what both binaries cost on this machine, beside something else that does the same work.
+//!
+//! Without a further word: pomelo, beside a plain TCP echo on the same runtime. `chat`: chat and IM, beside a relay on
+//! npm's `ws`. `tunnel`: tunnels, beside no tunnel, rathole and bore.
 
-mod aims;
+mod chat;
 mod machine;
-mod plan;
+mod options;
+mod pomelo;
+mod rivals;
 mod server;
 mod table;
+mod tunnel;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -14,12 +20,63 @@ use serde_json::{Value, json};
 use crate::Error;
 use crate::command::{command, run as run_command, strong};
 
-use self::plan::{Case, ECHO, Options, Part, Subject};
+use self::options::Options;
 use self::server::{Server, load};
 
+/// Everything that is measured in one go.
+pub(super) struct Suite {
+    pub(super) subjects: Vec<Subject>,
+    pub(super) cases: Vec<Case>,
+    /// Prints the tables, and what was reached of what was aimed at.
+    pub(super) print: fn(&[Measured]),
+}
+
+/// Who is measured.
+pub(super) struct Subject {
+    pub(super) name: &'static str,
+    /// What `--only` calls it: the runtime, or what kind of rival it is.
+    pub(super) family: &'static str,
+    /// The ways in which it is reached; `--only` knows them too.
+    pub(super) transports: &'static [&'static str],
+    pub(super) start: Box<dyn Fn() -> Result<Server, Error>>,
+}
+
+/// One thing to measure.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    /// The table it stands in; `--only` knows it too.
+    pub(super) part: &'static str,
+    pub(super) name: String,
+    /// Over which transports it is measured, of those that a subject has.
+    pub(super) transports: &'static [&'static str],
+    /// True if it needs servers which have done nothing before: what they hold is compared with their beginning.
+    pub(super) is_fresh: bool,
+    /// For the load generator.
+    pub(super) arguments: Vec<String>,
+}
+
+impl Case {
+    /// A case for servers that have other cases before and after it.
+    pub(super) fn new(
+        part: &'static str,
+        name: &str,
+        transports: &'static [&'static str],
+        arguments: &str,
+    ) -> Self {
+        let arguments = arguments.split(' ').map(str::to_owned).collect();
+        Self { part, name: name.to_owned(), transports, is_fresh: false, arguments }
+    }
+
+    /// The same with a server of its own.
+    pub(super) fn fresh(self) -> Self {
+        Self { is_fresh: true, ..self }
+    }
+}
+
 /// Everything one case measured for one subject over one transport: one report per round.
-struct Measured {
+pub(super) struct Measured {
     subject: &'static str,
+    family: &'static str,
     transport: &'static str,
     case: Case,
     rounds: Vec<Value>,
@@ -27,19 +84,19 @@ struct Measured {
 
 impl Measured {
     /// The median over the rounds of one figure.
-    fn median(&self, figure: &str) -> f64 {
+    pub(super) fn median(&self, figure: &str) -> f64 {
         let mut values: Vec<f64> = self.rounds.iter().filter_map(|round| round[figure].as_f64()).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
     /// A count, added up over the rounds.
-    fn sum(&self, figure: &str) -> u64 {
+    pub(super) fn sum(&self, figure: &str) -> u64 {
         self.rounds.iter().filter_map(|round| round[figure].as_u64()).sum()
     }
 
     /// How many answers were wrong, lost or reordered, and how many connections failed.
-    fn faults(&self) -> u64 {
+    pub(super) fn faults(&self) -> u64 {
         let failed = self.rounds.iter().filter(|round| round.get("failed").is_some()).count() as u64;
         failed
             + ["wrong", "lost", "reordered", "errors", "server_files_left"]
@@ -58,25 +115,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     let machine = machine::describe();
     println!("\n{}\n", machine::text(&machine));
     let start = Instant::now();
-    let subjects = options.subjects();
-    let mut results = Vec::new();
-    if options.wants(Part::Echo) {
-        results.extend(steady(&options, &subjects, &plan::echo(&options))?);
-    }
-    if options.wants(Part::Broadcast) {
-        results.extend(steady(&options, &subjects, &plan::broadcast(&options))?);
-    }
-    if options.wants(Part::Idle) {
-        results.extend(fresh(&options, &subjects, &plan::idle(&options), true)?);
-    }
-    if options.wants(Part::Cycle) {
-        results.extend(fresh(&options, &subjects, &plan::cycle(&options), false)?);
-    }
+    let suite = options.suite()?;
+    let mut results = steady(&options, &suite)?;
+    results.extend(fresh(&options, &suite)?);
     eprintln!();
-    table::print(&results);
-    if !options.placement {
-        aims::print(&results);
-    }
+    (suite.print)(&results);
     println!("\n{:.0} s, load average now {}", start.elapsed().as_secs_f64(), machine::load_average());
     if let Some(file) = &options.json {
         let runs: Vec<Value> = results.iter().map(to_json).collect();
@@ -126,74 +169,56 @@ fn build() -> Result<(), Error> {
     run_command(&mut command(&words))
 }
 
-/// Cases that share servers: every round goes through all subjects, so that what the machine does meanwhile hits all.
-fn steady(options: &Options, subjects: &[Subject], cases: &[Case]) -> Result<Vec<Measured>, Error> {
-    let servers: Vec<Server> = subjects.iter().map(Subject::start).collect::<Result<_, _>>()?;
-    let mut results: Vec<Measured> = Vec::new();
-    for case in cases {
-        for (subject, transport) in pairs(options, subjects, case.part == ECHO) {
-            results.push(Measured {
-                subject: subject.name,
-                transport,
-                case: case.clone(),
-                rounds: Vec::new(),
-            });
-        }
-    }
-    for round in 1..=options.rounds() {
-        for measured in &mut results {
-            progress(round, measured);
-            let server = servers
-                .iter()
-                .find(|server| server.name == measured.subject && server.serves(measured.transport));
-            let Some(server) = server else { continue };
-            measured.rounds.push(load(server, measured.transport, &measured.case.arguments));
-        }
-    }
-    Ok(results)
-}
-
-/// Cases that need a server which has done nothing before: what it holds is compared with its beginning.
-fn fresh(
-    options: &Options,
-    subjects: &[Subject],
-    case: &Case,
-    with_floor: bool,
-) -> Result<Vec<Measured>, Error> {
-    let mut results = Vec::new();
-    for (subject, transport) in pairs(options, subjects, with_floor) {
-        let mut measured =
-            Measured { subject: subject.name, transport, case: case.clone(), rounds: Vec::new() };
-        for round in 1..=options.rounds() {
-            progress(round, &measured);
-            let server = subject.start()?;
-            measured.rounds.push(load(&server, transport, &case.arguments));
-        }
-        results.push(measured);
-    }
-    Ok(results)
-}
-
-/// Every subject with every transport that is asked for.
-fn pairs<'a>(
-    options: &Options,
-    subjects: &'a [Subject],
-    with_floor: bool,
-) -> Vec<(&'a Subject, &'static str)> {
-    let mut pairs = Vec::new();
-    for subject in subjects {
-        for transport in subject.transports() {
-            if (*transport != "floor" || with_floor) && options.wants_transport(transport) {
-                pairs.push((subject, *transport));
+/// What is to be measured of the suite, with nothing measured yet.
+fn wanted(options: &Options, suite: &Suite, is_fresh: bool) -> Vec<Measured> {
+    let mut wanted = Vec::new();
+    for case in suite.cases.iter().filter(|case| case.is_fresh == is_fresh) {
+        for subject in &suite.subjects {
+            for transport in subject.transports.iter().filter(|name| case.transports.contains(name)) {
+                if options.wants(suite, subject, transport, case) {
+                    let Subject { name, family, .. } = *subject;
+                    let rounds = Vec::new();
+                    wanted.push(Measured { subject: name, family, transport, case: case.clone(), rounds });
+                }
             }
         }
     }
-    pairs
+    wanted
+}
+
+/// Cases that share servers: every round goes through all subjects, so that what the machine does meanwhile hits all.
+fn steady(options: &Options, suite: &Suite) -> Result<Vec<Measured>, Error> {
+    let mut results = wanted(options, suite, false);
+    let subjects = suite.subjects.iter();
+    let subjects = subjects.filter(|subject| results.iter().any(|one| one.subject == subject.name));
+    let servers: Vec<Server> = subjects.map(|subject| (subject.start)()).collect::<Result<_, _>>()?;
+    for round in 1..=options.rounds() {
+        for measured in &mut results {
+            progress(round, measured);
+            if let Some(server) = servers.iter().find(|server| server.name == measured.subject) {
+                measured.rounds.push(load(server, measured.transport, &measured.case.arguments));
+            }
+        }
+    }
+    Ok(results)
+}
+
+/// Cases each of which gets a server of its own.
+fn fresh(options: &Options, suite: &Suite) -> Result<Vec<Measured>, Error> {
+    let mut results = wanted(options, suite, true);
+    for measured in &mut results {
+        let subject = suite.subjects.iter().find(|subject| subject.name == measured.subject);
+        let Some(subject) = subject else { continue };
+        for round in 1..=options.rounds() {
+            progress(round, measured);
+            let server = (subject.start)()?;
+            measured.rounds.push(load(&server, measured.transport, &measured.case.arguments));
+        }
+    }
+    Ok(results)
 }
 
 fn progress(round: usize, measured: &Measured) {
-    eprintln!(
-        "{}",
-        strong(&format!("round {round}: {} {} {}", measured.subject, measured.transport, measured.case.name))
-    );
+    let Measured { subject, transport, case, .. } = measured;
+    eprintln!("{}", strong(&format!("round {round}: {subject} {transport} {}", case.name)));
 }

@@ -140,9 +140,7 @@ impl Script {
 pub(crate) async fn enter(protocol: Protocol, address: SocketAddr, index: usize) -> io::Result<Socket> {
     let opening = async {
         match protocol {
-            Protocol::Chat => {
-                Socket::open(address, index, &format!("/ws/{}", FIRST_USER + index), "").await
-            }
+            Protocol::Chat => Socket::open(address, index, &format!("/ws/{}", FIRST_USER + index), "").await,
             Protocol::Im => log_in(address, index).await,
         }
     };

@@ -157,9 +157,7 @@ fn frame(received: &[u8]) -> io::Result<Option<(usize, usize)>> {
             None => return Ok(None),
         },
         127 => match rest.first_chunk::<8>() {
-            Some(length) => {
-                (10, usize::try_from(u64::from_be_bytes(*length)).map_err(io::Error::other)?)
-            }
+            Some(length) => (10, usize::try_from(u64::from_be_bytes(*length)).map_err(io::Error::other)?),
             None => return Ok(None),
         },
         length => (2, usize::from(*length)),

@@ -46,7 +46,11 @@ pub(crate) struct Head {
 /// Reads the head at the start of `received`, if all of it is there. Anything but a 200 with a stated length is an error.
 pub(crate) fn head(received: &[u8]) -> io::Result<Option<Head>> {
     let Some(end) = find(received, b"\r\n\r\n") else {
-        return if received.len() < HEAD_MAX { Ok(None) } else { Err(io::Error::other("a head without end")) };
+        return if received.len() < HEAD_MAX {
+            Ok(None)
+        } else {
+            Err(io::Error::other("a head without end"))
+        };
     };
     let text = String::from_utf8_lossy(&received[..end]);
     let unfit = || io::Error::other(format!("not an answer with a stated length: {text:.300}"));
