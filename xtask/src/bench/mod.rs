@@ -24,57 +24,52 @@ use self::options::Options;
 use self::server::{Server, load};
 
 /// Everything that is measured in one go.
-pub(super) struct Suite {
-    pub(super) subjects: Vec<Subject>,
-    pub(super) cases: Vec<Case>,
+struct Suite {
+    subjects: Vec<Subject>,
+    cases: Vec<Case>,
     /// Prints the tables, and what was reached of what was aimed at.
-    pub(super) print: fn(&[Measured]),
+    print: fn(&[Measured]),
 }
 
 /// Who is measured.
-pub(super) struct Subject {
-    pub(super) name: &'static str,
+struct Subject {
+    name: &'static str,
     /// What `--only` calls it: the runtime, or what kind of rival it is.
-    pub(super) family: &'static str,
+    family: &'static str,
     /// The ways in which it is reached; `--only` knows them too.
-    pub(super) transports: &'static [&'static str],
-    pub(super) start: Box<dyn Fn() -> Result<Server, Error>>,
+    transports: &'static [&'static str],
+    start: Box<dyn Fn() -> Result<Server, Error>>,
 }
 
 /// One thing to measure.
 #[derive(Clone, Debug)]
-pub(super) struct Case {
+struct Case {
     /// The table it stands in; `--only` knows it too.
-    pub(super) part: &'static str,
-    pub(super) name: String,
+    part: &'static str,
+    name: String,
     /// Over which transports it is measured, of those that a subject has.
-    pub(super) transports: &'static [&'static str],
+    transports: &'static [&'static str],
     /// True if it needs servers which have done nothing before: what they hold is compared with their beginning.
-    pub(super) is_fresh: bool,
+    is_fresh: bool,
     /// For the load generator.
-    pub(super) arguments: Vec<String>,
+    arguments: Vec<String>,
 }
 
 impl Case {
     /// A case for servers that have other cases before and after it.
-    pub(super) fn new(
-        part: &'static str,
-        name: &str,
-        transports: &'static [&'static str],
-        arguments: &str,
-    ) -> Self {
+    fn new(part: &'static str, name: &str, transports: &'static [&'static str], arguments: &str) -> Self {
         let arguments = arguments.split(' ').map(str::to_owned).collect();
         Self { part, name: name.to_owned(), transports, is_fresh: false, arguments }
     }
 
     /// The same with a server of its own.
-    pub(super) fn fresh(self) -> Self {
+    fn fresh(self) -> Self {
         Self { is_fresh: true, ..self }
     }
 }
 
 /// Everything one case measured for one subject over one transport: one report per round.
-pub(super) struct Measured {
+struct Measured {
     subject: &'static str,
     family: &'static str,
     transport: &'static str,
@@ -84,19 +79,19 @@ pub(super) struct Measured {
 
 impl Measured {
     /// The median over the rounds of one figure.
-    pub(super) fn median(&self, figure: &str) -> f64 {
+    fn median(&self, figure: &str) -> f64 {
         let mut values: Vec<f64> = self.rounds.iter().filter_map(|round| round[figure].as_f64()).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
     /// A count, added up over the rounds.
-    pub(super) fn sum(&self, figure: &str) -> u64 {
+    fn sum(&self, figure: &str) -> u64 {
         self.rounds.iter().filter_map(|round| round[figure].as_u64()).sum()
     }
 
     /// How many answers were wrong, lost or reordered, and how many connections failed.
-    pub(super) fn faults(&self) -> u64 {
+    fn faults(&self) -> u64 {
         let failed = self.rounds.iter().filter(|round| round.get("failed").is_some()).count() as u64;
         failed
             + ["wrong", "lost", "reordered", "errors", "server_files_left"]
