@@ -13,6 +13,7 @@ pub mod memory;
 pub mod pair;
 pub mod transcripts;
 pub mod vectors;
+pub mod world;
 
 // The examples of the documentation compile.
 #[cfg(doctest)]

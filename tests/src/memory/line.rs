@@ -13,7 +13,7 @@ use linkspan_core::{
 use crate::harness::{Checked, footprint_max};
 
 /// What may happen to a connection of any dialect.
-pub(super) enum Input {
+pub(crate) enum Input {
     Closed(CloseReason),
     Delivered(Delivery),
     Drain(CloseReason),
@@ -23,7 +23,7 @@ pub(super) enum Input {
 }
 
 /// What a connection of any dialect asks for.
-pub(super) enum Effect {
+pub(crate) enum Effect {
     Close(CloseReason),
     DropOldest,
     Mark(Mark),
@@ -32,7 +32,7 @@ pub(super) enum Effect {
 }
 
 /// A connection of any dialect.
-pub(super) trait Line {
+pub(crate) trait Line {
     fn step(&mut self, now: Instant, input: Input) -> Vec<Effect>;
     fn timeout(&mut self, now: Instant) -> Vec<Effect>;
     fn next_timeout(&self) -> Option<Instant>;
@@ -41,13 +41,13 @@ pub(super) trait Line {
 }
 
 /// A connection, and what its application was told.
-pub(super) struct Typed<D: Dialect> {
+pub(crate) struct Typed<D: Dialect> {
     checked: Checked<Connection<D>>,
-    pub(super) notices: Vec<D::Notice>,
+    pub(crate) notices: Vec<D::Notice>,
 }
 
 impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Typed<D> {
-    pub(super) fn open(dialect: D, limits: Arc<Limits>, now: Instant) -> (Self, Vec<Effect>) {
+    pub(crate) fn open(dialect: D, limits: Arc<Limits>, now: Instant) -> (Self, Vec<Effect>) {
         let mut actions = Actions::new();
         let max = footprint_max(&limits);
         let connection = Connection::new(dialect, limits, now, &mut actions);
@@ -58,9 +58,19 @@ impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Typed<D> {
         (line, effects)
     }
 
-    pub(super) fn command(&mut self, now: Instant, command: D::Command) -> Vec<Effect> {
+    pub(crate) fn command(&mut self, now: Instant, command: D::Command) -> Vec<Effect> {
         let actions = self.checked.step(now, Event::Command(command));
         self.effects(actions)
+    }
+
+    /// Whether the application should say more now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.checked.machine().has_room()
+    }
+
+    /// The connection, to look at.
+    pub(crate) fn connection(&self) -> &Connection<D> {
+        self.checked.machine()
     }
 
     fn effects(&mut self, actions: Vec<Action<D::Notice>>) -> Vec<Effect> {

@@ -4,7 +4,7 @@
 //! runs on one thread, in an order that a seed decides, so a run can be repeated. Every connection is
 //! [checked](crate::harness::Checked) at every step.
 
-mod line;
+pub(crate) mod line;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};

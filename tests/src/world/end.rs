@@ -1,0 +1,341 @@
+//! One end of a link: a connection of any dialect, its application, and what a driver keeps for the two.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use linkspan_core::{Class, CloseReason, Delivery, Dialect, Flushed, Frame, Instant};
+
+use super::agenda::Agenda;
+use super::gateway::Gateway;
+use super::ledger::Ledger;
+use super::plan::{Op, Plan};
+use crate::harness::Random;
+use crate::memory::line::{Effect, Input, Line, Typed};
+
+/// What an application may reach while it works.
+pub(super) struct Desk<'a> {
+    /// The time of the world.
+    pub(super) time: u64,
+    /// Which end this is.
+    pub(super) end: usize,
+    /// The end on the other side.
+    pub(super) peer: usize,
+    /// Whether what the user at this link sends arrives as it was sent.
+    pub(super) is_trusted: bool,
+    /// The gateway that the application runs on, if it does.
+    pub(super) gateway: Option<&'a mut Gateway>,
+    pub(super) plan: &'a Plan,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) agenda: &'a mut Agenda,
+    pub(super) random: &'a mut Random,
+    /// What the application wants of the world.
+    pub(super) said: &'a mut Vec<Said>,
+    /// Whether everything goes well from now on.
+    pub(super) is_calm: bool,
+}
+
+impl Desk<'_> {
+    /// Wakes the application after `span` microseconds.
+    pub(super) fn wake_after(&mut self, span: u64, token: u64) {
+        self.agenda.enter(self.time + span, super::agenda::What::Wake(self.end, token));
+    }
+
+    /// How long a service takes.
+    pub(super) fn service_time(&mut self) -> u64 {
+        self.random.below(self.plan.settings.service as usize + 1) as u64
+    }
+
+    /// True once in `times`, never if that is 0 or faults are over.
+    pub(super) fn happens(&mut self, times: u64) -> bool {
+        times > 0 && !self.is_calm && self.random.once_in(times as usize)
+    }
+}
+
+/// What an application wants of the world.
+#[derive(Clone, Debug)]
+pub(super) enum Said {
+    /// A user's connection works.
+    Ready,
+    /// A request of an IM connection, for its user's session.
+    Requested(linkspan_core::im::Ticket, linkspan_core::im::Request),
+}
+
+/// What an application asks of its connection: at once, or as soon as there is room.
+#[derive(Debug)]
+pub(super) struct Orders<C> {
+    now: VecDeque<C>,
+    held: VecDeque<C>,
+}
+
+impl<C> Orders<C> {
+    /// At once.
+    pub(super) fn give(&mut self, command: C) {
+        self.now.push_back(command);
+    }
+
+    /// As soon as less than half of the send queue waits: answers, which a slow reader has to wait for.
+    pub(super) fn hold(&mut self, command: C) {
+        self.held.push_back(command);
+    }
+}
+
+/// An application over one connection of dialect `D`.
+pub(super) trait App<D: Dialect> {
+    /// The connection tells something.
+    fn hear(&mut self, notice: D::Notice, orders: &mut Orders<D::Command>, desk: &mut Desk<'_>);
+
+    /// A time that the application has asked for has come.
+    fn wake(&mut self, token: u64, orders: &mut Orders<D::Command>, desk: &mut Desk<'_>);
+
+    /// The plan wants something of it.
+    fn perform(&mut self, op: &Op, orders: &mut Orders<D::Command>, desk: &mut Desk<'_>);
+
+    /// The connection has ended.
+    fn closed(&mut self, reason: CloseReason, desk: &mut Desk<'_>) {
+        let _ = (reason, desk);
+    }
+
+    /// Whether it has everything that it waits for; if not, what is missing.
+    fn missing(&self, connection: &linkspan_core::Connection<D>) -> Option<String> {
+        let _ = connection;
+        None
+    }
+}
+
+/// A connection and its application, whatever its dialect.
+pub(super) trait Part {
+    fn input(&mut self, now: Instant, input: Input, desk: &mut Desk<'_>) -> Vec<Effect>;
+    fn begin(&mut self, now: Instant, desk: &mut Desk<'_>) -> Vec<Effect>;
+    fn timeout(&mut self, now: Instant, desk: &mut Desk<'_>) -> Vec<Effect>;
+    fn wake(&mut self, now: Instant, token: u64, desk: &mut Desk<'_>) -> Vec<Effect>;
+    fn perform(&mut self, now: Instant, op: &Op, desk: &mut Desk<'_>) -> Vec<Effect>;
+    fn next_timeout(&self) -> Option<Instant>;
+    fn wants_read(&self) -> bool;
+    fn has_room(&self) -> bool;
+    fn missing(&self) -> Option<String>;
+    /// The IM connection that this is, if it is one, with a command for it.
+    fn command_im(&mut self, now: Instant, command: linkspan_core::im::ServerCommand, desk: &mut Desk<'_>)
+    -> Vec<Effect>;
+}
+
+/// A connection and its application.
+pub(super) struct Actor<D: Dialect, A> {
+    line: Typed<D>,
+    app: A,
+    orders: Orders<D::Command>,
+    first: Vec<Effect>,
+}
+
+impl<D, A> Actor<D, A>
+where
+    D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static,
+    A: App<D> + 'static,
+{
+    /// A connection that opens at `now`.
+    pub(super) fn open(
+        dialect: D,
+        app: A,
+        limits: std::sync::Arc<linkspan_core::Limits>,
+        now: Instant,
+    ) -> Box<dyn Part> {
+        let (line, first) = Typed::open(dialect, limits, now);
+        let orders = Orders { now: VecDeque::new(), held: VecDeque::new() };
+        Box::new(Self { line, app, orders, first })
+    }
+
+    /// Lets the application and its connection talk until neither has anything to say.
+    fn settle(&mut self, now: Instant, mut effects: Vec<Effect>, desk: &mut Desk<'_>) -> Vec<Effect> {
+        loop {
+            for notice in std::mem::take(&mut self.line.notices) {
+                self.app.hear(notice, &mut self.orders, desk);
+            }
+            if let Some(Effect::Close(reason)) = effects.last() {
+                self.orders.now.clear();
+                self.orders.held.clear();
+                self.app.closed(*reason, desk);
+                return effects;
+            }
+            let held = if self.line.has_room() { self.orders.held.pop_front() } else { None };
+            // What was held is older.
+            let Some(command) = held.or_else(|| self.orders.now.pop_front()) else { return effects };
+            effects.extend(self.line.command(now, command));
+        }
+    }
+}
+
+impl<D, A> Part for Actor<D, A>
+where
+    D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static,
+    A: App<D> + 'static,
+{
+    fn input(&mut self, now: Instant, input: Input, desk: &mut Desk<'_>) -> Vec<Effect> {
+        let effects = self.line.step(now, input);
+        self.settle(now, effects, desk)
+    }
+
+    fn begin(&mut self, now: Instant, desk: &mut Desk<'_>) -> Vec<Effect> {
+        let first = std::mem::take(&mut self.first);
+        self.settle(now, first, desk)
+    }
+
+    fn timeout(&mut self, now: Instant, desk: &mut Desk<'_>) -> Vec<Effect> {
+        let effects = self.line.timeout(now);
+        self.settle(now, effects, desk)
+    }
+
+    fn wake(&mut self, now: Instant, token: u64, desk: &mut Desk<'_>) -> Vec<Effect> {
+        self.app.wake(token, &mut self.orders, desk);
+        self.settle(now, Vec::new(), desk)
+    }
+
+    fn perform(&mut self, now: Instant, op: &Op, desk: &mut Desk<'_>) -> Vec<Effect> {
+        self.app.perform(op, &mut self.orders, desk);
+        self.settle(now, Vec::new(), desk)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.line.next_timeout()
+    }
+
+    fn wants_read(&self) -> bool {
+        self.line.wants_read()
+    }
+
+    fn has_room(&self) -> bool {
+        self.line.has_room()
+    }
+
+    fn missing(&self) -> Option<String> {
+        self.app.missing(self.line.connection())
+    }
+
+    fn command_im(
+        &mut self,
+        now: Instant,
+        command: linkspan_core::im::ServerCommand,
+        desk: &mut Desk<'_>,
+    ) -> Vec<Effect> {
+        let this: &mut dyn std::any::Any = &mut self.line;
+        match this.downcast_mut::<Typed<linkspan_core::im::Server>>() {
+            Some(line) => {
+                let effects = line.command(now, command);
+                self.settle(now, effects, desk)
+            }
+            None => Vec::new(),
+        }
+    }
+}
+
+/// Where an end is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// The machine has closed; what is queued is written until then.
+    Flushing(u64),
+    Gone,
+}
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    frames: VecDeque<Frame>,
+    /// The rest of a stream's frame of which a part is written.
+    rest: Option<(Bytes, Frame)>,
+    bytes: usize,
+}
+
+impl Outbox {
+    pub(super) fn push(&mut self, frame: Frame) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.rest.is_none()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What is to be written next: a frame, and its bytes that are left.
+    pub(super) fn front(&mut self) -> Option<&(Bytes, Frame)> {
+        if self.rest.is_none() {
+            self.rest = self.frames.pop_front().map(|frame| (frame.clone().into_bytes(), frame));
+        }
+        self.rest.as_ref()
+    }
+
+    /// The first `len` bytes of it are written; gives them, and the frame if that was all of it.
+    pub(super) fn advance(&mut self, len: usize) -> Option<(Bytes, Option<Frame>)> {
+        let (mut bytes, frame) = self.rest.take()?;
+        let written = bytes.split_to(len.min(bytes.len()));
+        self.bytes -= written.len();
+        if bytes.is_empty() {
+            return Some((written, Some(frame)));
+        }
+        self.rest = Some((bytes, frame));
+        Some((written, None))
+    }
+
+    /// Nothing of the first frame was written after all.
+    pub(super) fn put_back(&mut self) {
+        if let Some((bytes, frame)) = self.rest.take_if(|(bytes, frame)| bytes.len() == frame.len()) {
+            drop(bytes);
+            self.frames.push_front(frame);
+        }
+    }
+
+    /// Takes out the oldest frame that may be dropped.
+    pub(super) fn drop_oldest(&mut self) -> Option<Frame> {
+        let at = self.frames.iter().position(|frame| frame.class == Class::Lossy)?;
+        let frame = self.frames.remove(at)?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// One end of a link.
+pub(super) struct End {
+    pub(super) part: Box<dyn Part>,
+    /// The gateway that it is on; `None` for users' ends.
+    pub(super) gateway: Option<usize>,
+    /// The user at one side of the link.
+    pub(super) user: usize,
+    pub(super) link: usize,
+    pub(super) side: usize,
+    pub(super) peer: usize,
+    pub(super) outbox: Outbox,
+    pub(super) mailbox: VecDeque<Delivery>,
+    pub(super) drain: Option<CloseReason>,
+    pub(super) abort: Option<CloseReason>,
+    pub(super) phase: Phase,
+    pub(super) reason: Option<CloseReason>,
+    pub(super) input_ended: Option<CloseReason>,
+    /// Whether a turn is in the agenda.
+    pub(super) has_turn: bool,
+    /// What the timer is set to.
+    pub(super) armed: Option<u64>,
+    /// It gets no turn before this time.
+    pub(super) naps_until: u64,
+    /// It reads nothing before this time.
+    pub(super) deaf_until: u64,
+    /// Where it is connected from.
+    pub(super) address: std::net::IpAddr,
+    /// Bytes of its outbox that its gateway has counted.
+    pub(super) buffered: usize,
+}
+
+impl End {
+    /// What has left the queue, summed up.
+    pub(super) fn flushed(frames: &[Frame]) -> Flushed {
+        let mut flushed = Flushed::default();
+        frames.iter().for_each(|frame| flushed.add(frame));
+        flushed
+    }
+}

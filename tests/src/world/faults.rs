@@ -1,0 +1,188 @@
+//! What goes wrong, and how it is put right.
+
+use linkspan_core::{CloseReason, drain};
+
+use super::agenda::What;
+use super::plan::{Fault, Harm, salted};
+use super::sim::Sim;
+
+impl Sim<'_> {
+    /// A fault begins.
+    pub(super) fn harm(&mut self, index: usize) {
+        let fault = self.plan.faults[index];
+        let Fault { harm, whom, span, extra, .. } = fault;
+        self.trace.tell(self.now, || ["FAULT".into(), harm.to_string(), format!("{whom} for {span} µs, {extra}")]);
+        if !harm.is_of_user() {
+            if whom < self.gateways.len() {
+                self.harm_gateway(index, fault);
+            }
+        } else if whom < self.users.len() {
+            self.harm_user(index, fault);
+        }
+    }
+
+    fn harm_user(&mut self, index: usize, fault: Fault) {
+        let Fault { harm, whom, span, extra, .. } = fault;
+        let until = self.now + span;
+        let user = &mut self.users[whom];
+        if harm == Harm::Spoil {
+            user.spoils = extra as usize;
+            user.is_trusted = false;
+        }
+        let Some(client) = user.end else { return };
+        let Some((link, server)) = self.ends[client].as_ref().map(|end| (end.link, end.peer)) else { return };
+        let line = &mut self.links[link];
+        match harm {
+            Harm::Cut => self.cut(link),
+            Harm::Half => {
+                for (side, bit) in [(0, 1), (1, 2)] {
+                    if extra & bit != 0 {
+                        line.ways[side].die();
+                    }
+                }
+            }
+            Harm::Stall => line.ways.iter_mut().for_each(|way| way.stalled_until = until),
+            Harm::Slow => {
+                line.ways.iter_mut().for_each(|way| way.slowness = extra);
+                self.agenda.enter(until, What::Cure(index));
+            }
+            Harm::Spoil => line.ways[0].spoils = extra as usize,
+            Harm::Deaf => self.hold(client, until, |end| &mut end.deaf_until),
+            Harm::Nap => self.hold(server, until, |end| &mut end.naps_until),
+            _ => {}
+        }
+    }
+
+    /// Keeps an end from something until then.
+    fn hold(&mut self, id: usize, until: u64, what: impl FnOnce(&mut super::end::End) -> &mut u64) {
+        if let Some(end) = self.ends[id].as_mut() {
+            *what(end) = until;
+            self.agenda.enter(until, What::Turn(id));
+        }
+    }
+
+    /// The line is reset: both sides are told, and what was on its way is lost.
+    pub(super) fn cut(&mut self, link: usize) {
+        let line = &mut self.links[link];
+        line.reset = [true; 2];
+        line.ways.iter_mut().for_each(super::link::Way::clear);
+        for id in line.ends {
+            self.wake_end(id);
+        }
+    }
+
+    fn harm_gateway(&mut self, index: usize, fault: Fault) {
+        let Fault { harm, whom, span, extra, .. } = fault;
+        let until = self.now + span;
+        let now = self.now;
+        let gateway = &mut self.gateways[whom];
+        if !gateway.is_up {
+            return;
+        }
+        match harm {
+            Harm::Freeze => gateway.frozen_until = until,
+            Harm::Exhaust => gateway.exhausted_until = until,
+            Harm::Skew => {
+                let skew = span.min(3_600_000_000) as i64;
+                gateway.skew = if extra == 0 { skew } else { -skew };
+                let ends: Vec<usize> = gateway.ends.iter().copied().collect();
+                ends.into_iter().for_each(|id| self.wake_end(id));
+            }
+            Harm::NodeUp | Harm::NodeDown => {
+                let marks = gateway.node(extra, harm == Harm::NodeUp, now);
+                marks.into_iter().for_each(|mark| self.count(mark));
+            }
+            Harm::Roll => {
+                let clock = gateway.clock(now);
+                let seed = salted(self.plan.seed, 7 + index as u64);
+                let _ = clock;
+                gateway.begin_drain(seed);
+                self.tell_drain(whom, drain::Event::Order { reason: CloseReason::Stopping });
+                self.agenda.enter(until, What::Cure(index));
+            }
+            Harm::Crash => {
+                self.crash(whom, extra == 1);
+                self.agenda.enter(until, What::Restart(whom));
+            }
+            _ => {}
+        }
+    }
+
+    /// A process is gone, with everything in it.
+    fn crash(&mut self, index: usize, is_loud: bool) {
+        self.gateways[index].is_up = false;
+        for id in std::mem::take(&mut self.gateways[index].ends) {
+            let Some(end) = self.ends[id].take() else { continue };
+            self.ledger.gateway_gone(id);
+            let line = &mut self.links[end.link];
+            if is_loud {
+                line.reset = [true; 2];
+                line.ways.iter_mut().for_each(super::link::Way::clear);
+                self.wake_end(end.peer);
+            } else {
+                line.ways.iter_mut().for_each(super::link::Way::die);
+            }
+        }
+        self.lives += 1;
+        let mut fresh = super::gateway::Gateway::new(index, self.lives, self.plan);
+        fresh.is_up = false;
+        self.gateways[index] = fresh;
+    }
+
+    /// A fault is over.
+    pub(super) fn cure(&mut self, index: usize) {
+        let Fault { harm, whom, .. } = self.plan.faults[index];
+        match harm {
+            Harm::Slow => {
+                let link = self.users[whom].end.and_then(|id| self.ends[id].as_ref()).map(|end| end.link);
+                if let Some(link) = link {
+                    self.links[link].ways.iter_mut().for_each(|way| way.slowness = 0);
+                }
+            }
+            // A gateway that is not yet through with its stop is given the time that it needs.
+            Harm::Roll if self.gateways[whom].drain.is_some() => {
+                self.agenda.enter(self.now + 1_000_000, What::Cure(index));
+            }
+            Harm::Roll => self.restart(whom),
+            _ => {}
+        }
+    }
+
+    /// Puts everything right that can be put right. Lines that are dead stay dead: that has to be found out.
+    pub(super) fn heal(&mut self) {
+        let now = self.now;
+        for index in 0..self.gateways.len() {
+            let gateway = &mut self.gateways[index];
+            gateway.frozen_until = now;
+            gateway.exhausted_until = now;
+            if gateway.drain.is_none() {
+                self.restart(index);
+            }
+        }
+        for (index, link) in self.links.iter_mut().enumerate() {
+            for (side, way) in link.ways.iter_mut().enumerate() {
+                way.stalled_until = way.stalled_until.min(now);
+                way.hasten(now);
+                way.slowness = 0;
+                way.spoils = 0;
+                way.arrival = None;
+                self.agenda.enter(now, What::Arrive(index, side));
+            }
+        }
+        for id in 0..self.ends.len() {
+            if let Some(end) = self.ends[id].as_mut() {
+                end.naps_until = now;
+                end.deaf_until = now;
+                self.wake_end(id);
+            }
+        }
+        for index in 0..self.users.len() {
+            self.users[index].spoils = 0;
+            if self.users[index].end.is_none() && !self.users[index].is_connecting {
+                self.users[index].is_connecting = true;
+                let wait = 100_000 * (1 + index as u64);
+                self.agenda.enter(now + wait, What::Connect(index));
+            }
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! One gateway: its registry, its door, its services, and what must be in them according to a plain model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use linkspan_core::backoff::Backoff;
+use linkspan_core::drain::{self, Drain};
+use linkspan_core::gate::Gate;
+use linkspan_core::hub::{Action, Address, Config, Event, Hub, PlatformSet};
+use linkspan_core::services::{self, NodeId, Services};
+use linkspan_core::{
+    Actions, ConnId, Delivery, GroupId, Instant, Key, Limits, Machine, Mark, Route, ServiceName, To,
+};
+
+use super::im::House;
+use super::plan::{Plan, salted};
+
+/// Where a gateway's clock stands when the world begins: late enough to be turned back.
+const START: u64 = 1_000_000_000_000;
+
+/// Who is registered under what, as the hub's answers tell it.
+#[derive(Debug, Default)]
+struct Model {
+    sessions: BTreeMap<Key, BTreeSet<usize>>,
+    groups: BTreeMap<GroupId, BTreeSet<usize>>,
+}
+
+impl Model {
+    fn is_free_of(&self, end: usize) -> bool {
+        !self.sessions.values().chain(self.groups.values()).any(|ends| ends.contains(&end))
+    }
+}
+
+/// One gateway.
+pub(super) struct Gateway {
+    pub(super) index: usize,
+    pub(super) is_up: bool,
+    pub(super) is_accepting: bool,
+    /// Nothing of it runs before this time.
+    pub(super) frozen_until: u64,
+    /// It accepts nobody before this time.
+    pub(super) exhausted_until: u64,
+    /// How far its clock is off, in microseconds.
+    pub(super) skew: i64,
+    pub(super) limits: Arc<Limits>,
+    shards: Vec<Hub<usize>>,
+    seed: u64,
+    pub(super) services: Services,
+    /// Remote nodes that answer.
+    pub(super) nodes: BTreeSet<NodeId>,
+    pub(super) gate: Gate,
+    pub(super) drain: Option<Drain>,
+    pub(super) backoff: Backoff,
+    pub(super) ends: BTreeSet<usize>,
+    pub(super) buffered: u64,
+    pub(super) house: House,
+    /// What each watcher was told last about a name.
+    pub(super) told: BTreeMap<(Key, usize), PlatformSet>,
+    model: Model,
+}
+
+fn name(name: &str) -> ServiceName {
+    ServiceName::new(name).expect("a short name")
+}
+
+impl Gateway {
+    /// A gateway that has just been started, for the `life`-th time.
+    pub(super) fn new(index: usize, life: u64, plan: &Plan) -> Self {
+        let limits = plan.settings.limits();
+        let seed = salted(plan.seed, 0x6777 ^ (index as u64) << 8 ^ life << 24);
+        let hub = |shard: u64| {
+            let admission = plan.settings.admission();
+            Hub::new(Config { seed: seed ^ shard, admission, limits: Arc::clone(&limits) })
+        };
+        let mut services = Services::new(services::Config {
+            seed,
+            nodes: if plan.settings.bounds > 0 { 2 } else { 1024 },
+            bindings_per_connection: 2,
+            ..services::Config::default()
+        });
+        let mut none = Actions::new();
+        for local in ["Echo", "Chat", "Room"] {
+            services.handle_event(Instant::ORIGIN, services::Event::LocalAdded(name(local)), &mut none);
+        }
+        Self {
+            index,
+            is_up: true,
+            is_accepting: true,
+            frozen_until: 0,
+            exhausted_until: 0,
+            skew: 0,
+            shards: (0..plan.settings.shards.max(1)).map(hub).collect(),
+            seed,
+            services,
+            nodes: BTreeSet::new(),
+            gate: Gate::new(Arc::clone(&limits), seed),
+            drain: None,
+            backoff: Backoff::accept(),
+            ends: BTreeSet::new(),
+            buffered: 0,
+            house: House::default(),
+            told: BTreeMap::new(),
+            model: Model::default(),
+            limits,
+        }
+    }
+
+    /// What its clock says at the world's time `now`.
+    pub(super) fn clock(&self, now: u64) -> Instant {
+        Instant::from_micros((START + now).saturating_add_signed(self.skew))
+    }
+
+    /// When its clock will show `due`.
+    pub(super) fn when(&self, due: Instant) -> u64 {
+        due.as_micros().saturating_add_signed(-self.skew).saturating_sub(START)
+    }
+
+    /// The machine that says how it stops.
+    pub(super) fn begin_drain(&mut self, seed: u64) -> &mut Drain {
+        let ends = self.ends.len() as u32;
+        self.drain.get_or_insert_with(|| {
+            let config = drain::Config {
+                seed,
+                batch_min: 1,
+                spread: Duration::from_secs(2),
+                timeout: Duration::from_secs(10),
+                ..drain::Config::default()
+            };
+            let mut drain = Drain::new(config);
+            for _ in 0..ends {
+                drain.handle_event(Instant::ORIGIN, drain::Event::Opened, &mut Actions::new());
+            }
+            drain
+        })
+    }
+
+    /// Remote services come and go.
+    pub(super) fn node(&mut self, node: u64, is_up: bool, now: u64) -> Vec<Mark> {
+        let (id, now) = (NodeId(node), self.clock(now));
+        let event = if is_up {
+            self.nodes.insert(id);
+            services::Event::NodeUp { node: id, services: vec![name("Far"), name("Away")] }
+        } else {
+            self.nodes.remove(&id);
+            services::Event::NodeDown(id)
+        };
+        let mut actions = Actions::new();
+        self.services.handle_event(now, event, &mut actions);
+        let marks = actions.into_iter().map(|action| match action {
+            services::Action::Mark(mark) => mark,
+            other => panic!("services: {other:?} is new"),
+        });
+        marks.collect()
+    }
+
+    // The hub.
+
+    /// Asks the shard that owns the name, and checks its answer against the model.
+    pub(super) fn ask(&mut self, now: u64, from: Option<usize>, route: Route) -> Vec<Action<usize>> {
+        let shard = route.shard(self.shards.len(), self.seed);
+        let address = from.map(|end| Address { conn: ConnId(end as u64), mailbox: end });
+        let event = Event::Routed { from: address, route: route.clone() };
+        let actions = self.step(now, shard, event);
+        self.follow(from, &route, &actions);
+        self.check_counts(shard);
+        actions
+    }
+
+    /// A mailbox was full.
+    pub(super) fn refuse(
+        &mut self,
+        now: u64,
+        to: Address<usize>,
+        overflow: linkspan_core::Overflow,
+    ) -> Vec<Action<usize>> {
+        self.step(now, 0, Event::Refused { to, overflow })
+    }
+
+    fn step(&mut self, now: u64, shard: usize, event: Event<usize>) -> Vec<Action<usize>> {
+        let now = self.clock(now);
+        let hub = &mut self.shards[shard];
+        let mut actions = Actions::new();
+        hub.handle_event(now, event, &mut actions);
+        actions.into_iter().collect()
+    }
+
+    /// Follows in the model what the hub has done, and says what is wrong with it.
+    fn follow(&mut self, from: Option<usize>, route: &Route, actions: &[Action<usize>]) {
+        let refused = actions.iter().any(|action| matches!(action, Action::Mark(Mark::GroupFull)));
+        match (route, from) {
+            (Route::Unregister(key), Some(from)) => {
+                if let Some(ends) = self.model.sessions.get_mut(key) {
+                    ends.remove(&from);
+                }
+            }
+            (Route::Join(group), Some(from)) if !refused => {
+                self.model.groups.entry(group.clone()).or_default().insert(from);
+            }
+            (Route::Leave(group), Some(from)) => {
+                if let Some(ends) = self.model.groups.get_mut(group) {
+                    ends.remove(&from);
+                }
+            }
+            (Route::Publish { to, .. }, _) => self.check_hearers(to, actions),
+            (Route::Close { to: To::Group(group), .. }, _) => _ = self.model.groups.remove(group),
+            (Route::Close { to: To::Key(key), .. }, _) => _ = self.model.sessions.remove(key),
+            _ => {}
+        }
+        for action in actions {
+            match action {
+                Action::Deliver { to, delivery: Delivery::Admitted(key) } => {
+                    let ends = self.model.sessions.entry(key.clone()).or_default();
+                    ends.extend(to.as_slice().iter().map(|address| address.mailbox));
+                }
+                Action::Close { to, .. } => {
+                    if let Route::Register { key, .. } = route {
+                        let ends = self.model.sessions.entry(key.clone()).or_default();
+                        to.as_slice().iter().for_each(|address| _ = ends.remove(&address.mailbox));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Each member at this instant hears it once, and nobody else does.
+    fn check_hearers(&self, to: &To, actions: &[Action<usize>]) {
+        let none = BTreeSet::new();
+        let expected = match to {
+            To::Key(key) => self.model.sessions.get(key).unwrap_or(&none),
+            To::Group(group) => self.model.groups.get(group).unwrap_or(&none),
+            _ => return,
+        };
+        let mut heard = BTreeSet::new();
+        for action in actions {
+            if let Action::Deliver { to, delivery: Delivery::Push(_) } = action {
+                for address in to.as_slice() {
+                    assert!(heard.insert(address.mailbox), "G2: end {} hears it twice", address.mailbox);
+                }
+            }
+        }
+        assert_eq!(&heard, expected, "G2: not those who are registered hear what is for {to:?}");
+    }
+
+    fn check_counts(&self, shard: usize) {
+        let hub = &self.shards[shard];
+        let limits = &self.limits;
+        assert!(
+            hub.sessions() + hub.reserved() <= limits.sessions_per_shard as usize,
+            "F2: more sessions than there may be"
+        );
+        let registrations = hub.sessions() + hub.reserved() + hub.watchers() + hub.waiting();
+        let members: usize = self.model.groups.values().map(BTreeSet::len).sum();
+        let most = Hub::<usize>::footprint_max(2 * registrations + members, limits);
+        assert!(hub.footprint() <= most, "G7: the hub owns {} of {most} bytes", hub.footprint());
+        if self.shards.len() == 1 {
+            let sessions: usize = self.model.sessions.values().map(BTreeSet::len).sum();
+            assert_eq!(hub.sessions(), sessions, "F1: the registry and its model differ");
+        }
+    }
+
+    /// A connection has closed: nothing may lead to it any more.
+    pub(super) fn check_forgotten(&self, end: usize) {
+        assert!(self.model.is_free_of(end), "E1: end {end} has closed and is still registered");
+    }
+
+    /// Whoever watches a name knows who is online under it.
+    pub(super) fn check_watchers(&self) {
+        for ((key, end), told) in &self.told {
+            let online = self.shards.iter().fold(PlatformSet::EMPTY, |all, hub| {
+                hub.platforms_of(key).iter().fold(all, PlatformSet::with)
+            });
+            assert_eq!(online, *told, "E2: the watcher at end {end} was told something else of {key}");
+        }
+    }
+
+    /// Who is registered.
+    pub(super) fn registered(&self) -> BTreeSet<usize> {
+        self.model.sessions.values().chain(self.model.groups.values()).flatten().copied().collect()
+    }
+
+    /// All connections are gone: nothing may be left of them.
+    pub(super) fn check_floor(&mut self, now: u64) {
+        let later = self.clock(now) + self.limits.replacement_window;
+        for hub in &mut self.shards {
+            let counts = [
+                hub.sessions(),
+                hub.keys(),
+                hub.reserved(),
+                hub.watchers(),
+                hub.waiting(),
+                hub.groups(),
+            ];
+            assert_eq!(counts, [0; 6], "A9: gateway {}: registrations are left", self.index);
+            hub.sweep(later);
+            assert_eq!(hub.footprint(), 0, "A9: gateway {}: the hub keeps memory", self.index);
+        }
+        assert_eq!(self.services.bindings(), 0, "A9: gateway {}: bindings are left", self.index);
+        assert_eq!(self.gate.connections(), 0, "A9: gateway {}: the gate counts somebody", self.index);
+        assert_eq!(self.buffered, 0, "A9: gateway {}: bytes are still counted", self.index);
+        self.house.check_floor();
+    }
+}

@@ -1,0 +1,146 @@
+//! Plans from seeds: every seed draws which kinds of users, of deeds and of faults there are at all, and how often.
+
+use super::plan::{Fault, Harm, Kind, Op, Plan, Settings, Size, UserPlan, Verb, salted};
+use crate::harness::Random;
+
+const SECOND: u64 = 1_000_000;
+
+impl Plan {
+    /// The world of a seed.
+    pub fn from_seed(seed: u64, size: Size) -> Self {
+        let mut topology = Random::new(salted(seed, 1));
+        let settings = any_settings(&mut topology, size);
+        let users = any_users(&mut topology, &settings, size);
+        let ops = any_ops(&mut Random::new(salted(seed, 2)), &settings, &users, size);
+        let faults = any_faults(&mut Random::new(salted(seed, 3)), &settings, users.len(), size);
+        Self { seed, size, settings, users, ops, faults }
+    }
+}
+
+fn one_of<T: Copy>(random: &mut Random, choices: &[T]) -> T {
+    choices[random.below(choices.len())]
+}
+
+/// Mostly 0, else one of `choices`.
+fn seldom(random: &mut Random, times: usize, choices: &[u64]) -> u64 {
+    if random.once_in(times) { one_of(random, choices) } else { 0 }
+}
+
+fn any_settings(random: &mut Random, size: Size) -> Settings {
+    let gateways = if size == Size::Lite { 1 } else { 2 + random.below(3) as u64 };
+    Settings {
+        gateways,
+        shards: one_of(random, &[1, 1, 2, 4]),
+        heal: (3 + random.below(40) as u64) * SECOND,
+        late: one_of(random, &[0, 0, 10, 2_000, 50_000]),
+        busy: one_of(random, &[0, 0, 0, 20, 5_000]),
+        latency: one_of(random, &[10, 1_000, 5_000, 40_000, 300_000]),
+        jitter: one_of(random, &[0, 100, 5_000, 50_000]),
+        window: one_of(random, &[65_536, 65_536, 8_192, 1_024, 200]),
+        cuts: one_of(random, &[0, 1, 1, 2]),
+        bounds: one_of(random, &[0, 1, 1, 2]),
+        admission: random.below(7) as u64,
+        duplicate: one_of(random, &[1, 1, 0, 2, 3]),
+        slow: random.below(4) as u64,
+        stamped: random.below(2) as u64,
+        lenient: seldom(random, 3, &[1]),
+        deflate: seldom(random, 4, &[1, 64]),
+        dictionary: random.below(2) as u64,
+        passive: seldom(random, 4, &[1]),
+        service: one_of(random, &[0, 1_000, 100_000, 3_000_000]),
+        silent: seldom(random, 4, &[2, 10]),
+        tardy: seldom(random, 4, &[2, 10]),
+        bulky: seldom(random, 8, &[2, 10]),
+        early: seldom(random, 4, &[1]),
+        refuse: seldom(random, 8, &[2, 5]),
+        auth: seldom(random, 2, &[1, 2, 3]),
+        addresses: one_of(random, &[200, 200, 3, 1]),
+        ours: one_of(random, &[1, 1, 0]),
+    }
+}
+
+fn any_users(random: &mut Random, settings: &Settings, size: Size) -> Vec<UserPlan> {
+    let count = match size {
+        Size::Lite => 1 + random.below(8),
+        Size::Cluster => 6 + random.below(24),
+    };
+    // Each seed has only some of the kinds.
+    let mut kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|_| random.once_in(2)).collect();
+    if kinds.is_empty() {
+        kinds.push(one_of(random, Kind::ALL));
+    }
+    let names = one_of(random, &[2, 4, 64]);
+    let user = |index: usize| UserPlan {
+        kind: one_of(random, &kinds),
+        name: 1 + if random.once_in(4) { index } else { random.below(names) } as u64,
+        home: random.below(settings.gateways as usize),
+        at: random.below(2_000_000) as u64,
+    };
+    (0..count).map(user).collect()
+}
+
+fn any_size(random: &mut Random) -> u64 {
+    one_of(random, &[0, 1, 10, 100, 126, 300, 1_000, 4_000, 20_000])
+}
+
+fn any_ops(random: &mut Random, settings: &Settings, users: &[UserPlan], size: Size) -> Vec<Op> {
+    let most = if size == Size::Lite { 60 } else { 400 };
+    let count = random.below(most);
+    let verbs: Vec<Verb> = Verb::ALL.iter().copied().filter(|_| !random.once_in(3)).collect();
+    let mut ops = Vec::with_capacity(count);
+    for _ in 0..if verbs.is_empty() { 0 } else { count } {
+        let verb = one_of(random, &verbs);
+        let (a, b) = match verb {
+            Verb::Request => (any_size(random), random.below(8) as u64),
+            Verb::Notify => (any_size(random), 0),
+            Verb::Send => (users[random.below(users.len())].name, any_size(random)),
+            Verb::Join | Verb::Leave | Verb::Clear => (random.below(3) as u64, 0),
+            Verb::Cast => (random.below(3) as u64, any_size(random)),
+            Verb::Flood => (10 + random.below(60) as u64, one_of(random, &[1, 100, 1_000])),
+            Verb::HangUp => (one_of(random, &[0, 1, 500, 5_000]), 0),
+            Verb::Push => (any_size(random), random.below(4) as u64),
+            Verb::Bind | Verb::Unbind => (1 + random.below(6) as u64, 0),
+            Verb::Dial | Verb::DialBack => {
+                (one_of(random, &[0, 1, 1_000, 40_000, 300_000]), random.below(8) as u64)
+            }
+            Verb::Kick | Verb::Logout => (0, 0),
+        };
+        // Removing people all the time would leave nobody to do anything.
+        if matches!(verb, Verb::Kick | Verb::Clear | Verb::HangUp | Verb::Logout) && !random.once_in(3) {
+            continue;
+        }
+        let at = random.below(settings.heal as usize) as u64;
+        ops.push(Op { at, user: random.below(users.len()), verb, a, b });
+    }
+    ops.sort_by_key(|op| op.at);
+    ops
+}
+
+fn any_faults(random: &mut Random, settings: &Settings, users: usize, size: Size) -> Vec<Fault> {
+    let most = if size == Size::Lite { 6 } else { 24 };
+    let count = random.below(most);
+    let harms: Vec<Harm> = Harm::ALL.iter().copied().filter(|_| random.once_in(2)).collect();
+    let mut faults = Vec::with_capacity(count);
+    for _ in 0..if harms.is_empty() { 0 } else { count } {
+        let harm = one_of(random, &harms);
+        let span = one_of(random, &[SECOND / 10, SECOND, 5 * SECOND, 12 * SECOND, 40 * SECOND, 200 * SECOND]);
+        let gateways = settings.gateways as usize;
+        let (whom, span, extra) = match harm {
+            Harm::Cut => (random.below(users), 0, 0),
+            Harm::Half => (random.below(users), 0, 1 + random.below(3) as u64),
+            Harm::Stall | Harm::Deaf | Harm::Nap => (random.below(users), span, 0),
+            Harm::Slow => (random.below(users), span, one_of(random, &[10, 1_000, 1_000_000])),
+            Harm::Spoil => (random.below(users), 0, one_of(random, &[1, 3, 10, 40])),
+            Harm::Freeze => (random.below(gateways), span, 0),
+            Harm::Crash => (random.below(gateways), span.min(12 * SECOND), random.below(2) as u64),
+            Harm::Roll => (random.below(gateways), span.min(12 * SECOND), 0),
+            Harm::Skew => (random.below(gateways), span, random.below(2) as u64),
+            Harm::Exhaust => (random.below(gateways), span.min(5 * SECOND), 0),
+            Harm::NodeUp | Harm::NodeDown => (random.below(gateways), 0, 1 + random.below(4) as u64),
+            Harm::Partition => (random.below(gateways), span, random.below(gateways) as u64),
+        };
+        faults.push(Fault { at: random.below(settings.heal as usize) as u64, harm, whom, span, extra });
+    }
+    faults.sort_by_key(|fault| fault.at);
+    faults
+}

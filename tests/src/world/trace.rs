@@ -1,0 +1,49 @@
+//! What happened: a story for people, and a fingerprint for machines.
+
+use std::fmt::Write as _;
+
+/// The record of a run. The fingerprint is always kept, the story only if somebody wants to read it.
+#[derive(Debug)]
+pub(super) struct Trace {
+    digest: u64,
+    story: Option<String>,
+}
+
+impl Trace {
+    pub(super) fn new(is_told: bool) -> Self {
+        Self { digest: 0xcbf2_9ce4_8422_2325, story: is_told.then(String::new) }
+    }
+
+    /// Enters numbers into the fingerprint.
+    pub(super) fn mix(&mut self, number: u64) {
+        self.digest = (self.digest ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+    }
+
+    /// Enters bytes into the fingerprint.
+    pub(super) fn mix_bytes(&mut self, bytes: &[u8]) {
+        self.mix(bytes.len() as u64);
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.mix(u64::from_le_bytes(word));
+        }
+    }
+
+    /// Tells one line of the story: when, where, what, and more.
+    pub(super) fn tell(&mut self, now: u64, place: impl FnOnce() -> [String; 3]) {
+        if let Some(story) = &mut self.story {
+            let [node, what, detail] = place();
+            let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
+            // Writing to a string does not fail.
+            let _ = writeln!(story, "{seconds:>6}.{micros:06}  {node:<12} {what:<8} {detail}");
+        }
+    }
+
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    pub(super) fn take_story(&mut self) -> String {
+        self.story.take().unwrap_or_default()
+    }
+}

@@ -1,0 +1,281 @@
+//! Users: how they connect, what they do, how they come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use linkspan_core::hub::Admission;
+use linkspan_core::{CloseReason, Mark, Opcode, Route, To, chat, drain, pomelo};
+
+use super::agenda::What;
+use super::chat::{Room, Watch, Watcher};
+use super::end::{Actor, End, Outbox, Part, Phase};
+use super::link::{Cuts, Link, Nature};
+use super::plan::{Kind, Op, Verb, salted};
+use super::pomelo::{Services, User as PomeloUser, group, key, service_push};
+use super::sim::{Sim, Stage};
+
+/// Who does something: the plan names the user, but some things are its gateway's or a service's to do.
+enum Doer {
+    User,
+    Gateway,
+    Service,
+}
+
+fn doer(kind: Kind, verb: Verb) -> Doer {
+    match (kind, verb) {
+        (_, Verb::Push | Verb::Clear) => Doer::Service,
+        (_, Verb::Kick | Verb::Dial) => Doer::Gateway,
+        (Kind::Chat | Kind::Im, Verb::Join | Verb::Leave) => Doer::Gateway,
+        (Kind::Watcher, Verb::Join | Verb::Leave | Verb::Bind | Verb::Unbind) => Doer::Gateway,
+        _ => Doer::User,
+    }
+}
+
+impl Sim<'_> {
+    /// A user tries to connect.
+    pub(super) fn connect(&mut self, index: usize) {
+        let now = self.now;
+        let user = &mut self.users[index];
+        user.is_connecting = false;
+        if user.end.is_some() || self.stage == Stage::Floor {
+            return;
+        }
+        let home = user.next_home % self.gateways.len();
+        user.next_home = home;
+        let address = user.address;
+        let gateway = &mut self.gateways[home];
+        if gateway.frozen_until > now {
+            // The connection waits in the backlog.
+            user.is_connecting = true;
+            let thaw = gateway.frozen_until.min(self.plan.settings.heal.max(now + 1));
+            return self.agenda.enter(thaw, What::Connect(index));
+        }
+        if !gateway.is_up || !gateway.is_accepting {
+            user.next_home += 1;
+            return self.retry(index);
+        }
+        if gateway.exhausted_until > now {
+            let wait = gateway.backoff.next_delay().as_micros() as u64;
+            user.is_connecting = true;
+            self.count(Mark::AcceptFailed);
+            return self.agenda.enter(now + wait, What::Connect(index));
+        }
+        gateway.backoff.reset();
+        let clock = gateway.clock(now);
+        if let Err((reason, mark)) = gateway.gate.admit(clock, address) {
+            self.users[index].verdict = Some(reason);
+            self.count(mark);
+            return self.retry(index);
+        }
+        self.tell_drain(home, drain::Event::Opened);
+        self.users[index].verdict = None;
+        match self.users[index].plan.kind {
+            Kind::Im => self.knock(index, home),
+            _ => self.open_pair(index, home),
+        }
+    }
+
+    /// The user comes back after a while.
+    pub(super) fn retry(&mut self, index: usize) {
+        let user = &mut self.users[index];
+        if self.stage != Stage::Floor && !std::mem::replace(&mut user.is_connecting, true) {
+            let wait = user.backoff.next_delay().max(Duration::from_millis(1));
+            self.agenda.enter(self.now + wait.as_micros() as u64, What::Connect(index));
+        }
+    }
+
+    /// A link between a user and a gateway, and the connections at its ends.
+    fn open_pair(&mut self, index: usize, home: usize) {
+        let settings = &self.plan.settings;
+        let plan = self.users[index].plan;
+        let limits = Arc::clone(&self.gateways[home].limits);
+        let (here, there) = (self.gateways[home].clock(self.now), self.user_clock());
+        let [server, client]: [Box<dyn Part>; 2] = match plan.kind {
+            Kind::PomeloTcp | Kind::PomeloWs => {
+                let hello = format!(r##"{{"sys":{{"type":"js-websocket"}},"user":{{"name":"#{}#"}}}}"##, plan.name);
+                let config = pomelo::ClientConfig {
+                    handshake: hello.into(),
+                    passive_heartbeat: settings.passive > 0,
+                    ..pomelo::ClientConfig::default()
+                };
+                let client = pomelo::Client::new(Arc::new(config));
+                [
+                    Actor::open(pomelo::Server::new(settings.pomelo()), Services::default(), limits, here),
+                    Actor::open(client, PomeloUser::new(plan.name), settings.client_limits(), there),
+                ]
+            }
+            Kind::Watcher => [
+                Actor::open(Watcher::new(true), Watch, limits, here),
+                Actor::open(Watcher::new(false), Watch, settings.client_limits(), there),
+            ],
+            Kind::Chat | Kind::Im | Kind::Agent => {
+                let client = chat::Client::new(chat::ClientConfig { user: plan.name });
+                [
+                    Actor::open(chat::Server::new(settings.chat(), plan.name), Room, limits, here),
+                    Actor::open(client, super::chat::User, settings.client_limits(), there),
+                ]
+            }
+        };
+        self.join(index, home, plan.kind == Kind::PomeloTcp, [server, client]);
+    }
+
+    pub(super) fn user_clock(&self) -> linkspan_core::Instant {
+        linkspan_core::Instant::from_micros(self.now)
+    }
+
+    /// Puts a gateway's and a user's connection at the two ends of a new link.
+    pub(super) fn join(&mut self, index: usize, home: usize, is_stream: bool, parts: [Box<dyn Part>; 2]) {
+        let settings = &self.plan.settings;
+        let nature = Nature {
+            latency: settings.latency,
+            jitter: settings.jitter,
+            window: settings.window.max(1) as usize,
+            cuts: [Cuts::Whole, Cuts::Random, Cuts::Bytes][settings.cuts.min(2) as usize],
+        };
+        let (link, first) = (self.links.len(), self.ends.len());
+        let ids = [first, first + 1];
+        let mut line = Link::new(nature, is_stream, salted(self.plan.seed, 1000 + link as u64), ids);
+        line.ways[0].spoils = self.users[index].spoils;
+        self.links.push(line);
+        for (side, part) in parts.into_iter().enumerate() {
+            self.ends.push(Some(Box::new(End {
+                part,
+                gateway: (side == 0).then_some(home),
+                user: index,
+                link,
+                side,
+                peer: ids[1 - side],
+                outbox: Outbox::default(),
+                mailbox: std::collections::VecDeque::new(),
+                drain: None,
+                abort: None,
+                phase: Phase::Open,
+                reason: None,
+                input_ended: None,
+                has_turn: false,
+                armed: None,
+                naps_until: 0,
+                deaf_until: 0,
+                address: self.users[index].address,
+                buffered: 0,
+            })));
+        }
+        self.gateways[home].ends.insert(first);
+        self.users[index].end = Some(first + 1);
+        let kind = self.users[index].plan.kind;
+        self.tell(first, "open", || format!("{kind} of u{index}"));
+        for id in ids {
+            self.with_part(id, |part, now, desk| part.begin(now, desk));
+            self.wake_end(id);
+        }
+        self.agenda.enter(self.now, What::Wake(first + 1, 0));
+    }
+
+    /// An IM user is at the door.
+    fn knock(&mut self, index: usize, home: usize) {
+        self.open_pair(index, home);
+    }
+
+    /// The hub has something for whoever has no connection.
+    pub(super) fn post_to_door(&mut self, _: usize, _: usize, _: &linkspan_core::Delivery) {}
+
+    /// The user's end is gone.
+    pub(super) fn user_left(&mut self, index: usize, id: usize, reason: Option<CloseReason>) {
+        let user = &mut self.users[index];
+        if user.end != Some(id) {
+            return;
+        }
+        user.end = None;
+        // Whoever is thrown out again at once must not come back at once.
+        if std::mem::take(&mut user.is_ready) && self.now - user.since > 5_000_000 {
+            user.backoff.reset();
+        }
+        user.next_home += usize::from(reason == Some(CloseReason::ConnectionLost));
+        if user.verdict.or(reason).is_none_or(CloseReason::may_reconnect) {
+            self.retry(index);
+        }
+    }
+
+    // Deeds.
+
+    pub(super) fn op(&mut self, index: usize) {
+        let op = self.plan.ops[index];
+        if op.user < self.users.len() {
+            self.perform_op(op);
+        }
+    }
+
+    pub(super) fn perform_op(&mut self, op: Op) {
+        let user = &self.users[op.user];
+        let client = user.end;
+        let server = client.and_then(|id| self.ends[id].as_ref()).map(|end| end.peer);
+        let doer = doer(user.plan.kind, op.verb);
+        let (is_ready, home, name) = (user.is_ready, user.next_home % self.gateways.len(), user.plan.name);
+        let id = match doer {
+            Doer::User => client.filter(|_| is_ready),
+            Doer::Gateway => server,
+            Doer::Service => return self.serve(op, home, name),
+        };
+        let Some(id) = id.filter(|id| self.ends[*id].as_ref().is_some_and(|end| end.phase == Phase::Open)) else {
+            return;
+        };
+        self.tell(id, "do", || format!("{} {} {}", op.verb, op.a, op.b));
+        self.with_part(id, |part, now, desk| part.perform(now, &op, desk));
+        self.wake_end(id);
+    }
+
+    fn serve(&mut self, op: Op, home: usize, name: u64) {
+        if !self.gateways[home].is_up {
+            return;
+        }
+        let route = match op.verb {
+            Verb::Push => {
+                let (_, text) = self.ledger.write(op.a);
+                Route::Publish { to: To::Key(key(name)), push: service_push(text, op.b) }
+            }
+            _ => Route::Close { to: To::Group(group(op.a)), reason: CloseReason::Kicked },
+        };
+        self.route_at(home, None, route);
+    }
+
+    // The story.
+
+    pub(super) fn tell(&mut self, id: usize, what: &str, detail: impl FnOnce() -> String) {
+        let place = self.ends[id].as_ref().map(|end| place(end, id));
+        self.trace.tell(self.now, || [place.unwrap_or_default(), what.to_owned(), detail()]);
+    }
+
+    pub(super) fn tell_end(&mut self, end: &End, id: usize, what: &str) {
+        self.trace.tell(self.now, || [place(end, id), what.to_owned(), String::new()]);
+    }
+
+    pub(super) fn tell_bytes(&mut self, id: usize, what: &str, opcode: Opcode, data: &[u8]) {
+        self.tell(id, what, || {
+            let shown = &data[..data.len().min(100)];
+            format!("{opcode:?} {} B {}", data.len(), shown.escape_ascii())
+        });
+    }
+
+    /// Whether a user may be without a connection: somebody has decided so.
+    pub(super) fn may_be_away(&self, index: usize) -> bool {
+        let settings = &self.plan.settings;
+        let user = &self.users[index];
+        let is_single = settings.admission() != Admission::Many;
+        match user.verdict {
+            // Told to go, or not let in because of a limit or a policy.
+            Some(reason) if !reason.may_reconnect() => true,
+            Some(CloseReason::Overloaded | CloseReason::AlreadyConnected | CloseReason::SlowConsumer) => true,
+            Some(CloseReason::HandshakeRefused) => settings.refuse > 0,
+            Some(_) => is_single && user.is_connecting,
+            None => false,
+        }
+    }
+}
+
+/// Where something happens.
+fn place(end: &End, id: usize) -> String {
+    match end.gateway {
+        Some(gateway) => format!("g{gateway}/c{id}"),
+        None => format!("u{}/c{id}", end.user),
+    }
+}
