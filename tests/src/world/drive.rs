@@ -238,7 +238,9 @@ impl Sim<'_> {
             self.ledger.gateway_gone(id);
             self.gateways[gateway].check_forgotten(id);
             self.gateways[gateway].told.retain(|(_, end), _| *end != id);
-            self.users[user].verdict = Some(reason);
+            if self.users[user].end == Some(peer) {
+                self.users[user].verdict = Some(reason);
+            }
         } else {
             self.ledger.user_gone(id, peer);
         }

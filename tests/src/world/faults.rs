@@ -83,8 +83,13 @@ impl Sim<'_> {
             Harm::Freeze => gateway.frozen_until = until,
             Harm::Exhaust => gateway.exhausted_until = until,
             Harm::Skew => {
-                let skew = span.min(3_600_000_000) as i64;
-                gateway.skew = if extra == 0 { skew } else { -skew };
+                // A clock that is turned back stands still for the machines: that is time in which they find out nothing.
+                let back = span.min(10_000_000) as i64;
+                if extra == 0 {
+                    gateway.skew += span as i64;
+                } else if !std::mem::replace(&mut gateway.was_turned_back, true) {
+                    gateway.skew -= back;
+                }
                 let ends: Vec<usize> = gateway.ends.iter().copied().collect();
                 ends.into_iter().for_each(|id| self.wake_end(id));
             }
@@ -109,7 +114,7 @@ impl Sim<'_> {
     }
 
     /// A process is gone, with everything in it.
-    fn crash(&mut self, index: usize, is_loud: bool) {
+    pub(super) fn crash(&mut self, index: usize, is_loud: bool) {
         self.gateways[index].is_up = false;
         for id in std::mem::take(&mut self.gateways[index].ends) {
             let Some(end) = self.ends[id].take() else { continue };

@@ -43,6 +43,7 @@ pub(super) struct Gateway {
     pub(super) exhausted_until: u64,
     /// How far its clock is off, in microseconds.
     pub(super) skew: i64,
+    pub(super) was_turned_back: bool,
     pub(super) limits: Arc<Limits>,
     shards: Vec<Hub<usize>>,
     seed: u64,
@@ -90,6 +91,7 @@ impl Gateway {
             frozen_until: 0,
             exhausted_until: 0,
             skew: 0,
+            was_turned_back: false,
             shards: (0..plan.settings.shards.max(1)).map(hub).collect(),
             seed,
             services,

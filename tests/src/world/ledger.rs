@@ -62,11 +62,14 @@ pub(super) fn payload(id: u64, size: u64) -> Vec<u8> {
 
 /// The number in a payload, wherever it stands in `data`, and how much follows it.
 pub(super) fn find(data: &[u8]) -> Option<(u64, usize)> {
-    let start = data.iter().position(|byte| *byte == b'#')? + 1;
-    let len = data[start..].iter().position(|byte| *byte == b'#')?;
-    let id = std::str::from_utf8(&data[start..start + len]).ok()?.parse().ok()?;
-    let size = data[start + len + 1..].iter().take_while(|byte| **byte == b'x').count();
-    Some((id, size))
+    // Whatever is in front of it may have such a byte, too.
+    let mut starts = data.iter().enumerate().filter(|(_, byte)| **byte == b'#').map(|(at, _)| at + 1);
+    starts.find_map(|start| {
+        let len = data[start..].iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
+        let id = std::str::from_utf8(&data[start..start + len]).ok()?.parse().ok()?;
+        let rest = data[start + len..].strip_prefix(b"#")?;
+        Some((id, rest.iter().take_while(|byte| **byte == b'x').count()))
+    })
 }
 
 impl Ledger {
@@ -109,8 +112,11 @@ impl Ledger {
     pub(super) fn published(&mut self, from: usize, data: &[u8], is_trusted: bool) {
         let Some((id, _)) = find(data) else { return };
         let first = *self.senders.entry(id).or_insert(from);
-        if !is_trusted || first != from {
-            self.tainted.insert(id);
+        if (!is_trusted || first != from) && self.tainted.insert(id) {
+            let before = self.owed.len() + self.afloat.len();
+            self.owed.retain(|(_, owed)| *owed != id);
+            self.afloat.retain(|(_, owed)| *owed != id);
+            self.counts.lost += (before - self.owed.len() - self.afloat.len()) as u64;
         }
     }
 
@@ -202,5 +208,6 @@ impl Ledger {
 fn a_payload_says_what_it_is() {
     assert_eq!(find(&payload(17, 3)), Some((17, 3)));
     assert_eq!(find(br##"{"content":"#4#xx"}"##), Some((4, 2)));
-    assert_eq!(find(b"nothing"), None);
+    assert_eq!(find(b"\x04\x00\x04#\x06#5#xxx"), Some((5, 3)));
+    assert_eq!(find(b"nothing # at #all#"), None);
 }

@@ -344,10 +344,8 @@ impl<'p> Sim<'p> {
                     }
                 }
                 drain::Action::AbortAll => ends.into_iter().for_each(|id| self.order_abort(id)),
-                drain::Action::Finished => {
-                    self.gateways[index].is_up = false;
-                    self.gateways[index].drain = None;
-                }
+                // The process is over, and takes with it whoever is not through yet.
+                drain::Action::Finished => return self.crash(index, true),
                 other => panic!("drain: {other:?} is new"),
             }
         }

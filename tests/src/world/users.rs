@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linkspan_core::hub::Admission;
-use linkspan_core::{CloseReason, Mark, Opcode, Route, To, chat, drain, pomelo};
+use linkspan_core::{CloseReason, Mark, Opcode, Route, To, Violation, chat, drain, pomelo};
 
 use super::agenda::What;
 use super::chat::{Room, Watch, Watcher};
@@ -64,6 +64,7 @@ impl Sim<'_> {
         let clock = gateway.clock(now);
         if let Err((reason, mark)) = gateway.gate.admit(clock, address) {
             self.users[index].verdict = Some(reason);
+            self.trace.tell(now, || [format!("u{index}"), "refused".into(), mark.name().into()]);
             self.count(mark);
             return self.retry(index);
         }
@@ -80,6 +81,7 @@ impl Sim<'_> {
         let user = &mut self.users[index];
         if self.stage != Stage::Floor && !std::mem::replace(&mut user.is_connecting, true) {
             let wait = user.backoff.next_delay().max(Duration::from_millis(1));
+            self.trace.tell(self.now, || [format!("u{index}"), "retry".into(), format!("in {wait:?}")]);
             self.agenda.enter(self.now + wait.as_micros() as u64, What::Connect(index));
         }
     }
@@ -191,7 +193,14 @@ impl Sim<'_> {
             user.backoff.reset();
         }
         user.next_home += usize::from(reason == Some(CloseReason::ConnectionLost));
-        if user.verdict.or(reason).is_none_or(CloseReason::may_reconnect) {
+        let why = user.verdict.or(reason);
+        // What only slowness or a cut can do to a connection says nothing about the gateway.
+        let is_slowness =
+            matches!(reason, Some(CloseReason::Violation(Violation::Unfinished | Violation::Truncated)));
+        if let Some(CloseReason::Violation(violation)) = reason.filter(|_| !is_slowness) {
+            panic!("B: user {index} was sent what it cannot read: {violation}");
+        }
+        if is_slowness || why.is_none_or(CloseReason::may_reconnect) {
             self.retry(index);
         }
     }
