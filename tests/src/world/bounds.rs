@@ -59,7 +59,7 @@ impl Settings {
                 connections_per_address: 3,
                 connects_per_second: 1,
                 connects_burst: 3,
-                buffered_bytes: 16 * 1024,
+                buffered_bytes: 3 * 1024,
                 replacements: 1,
                 heartbeat: Some(Duration::from_secs(2)),
                 silence: Some(Duration::from_secs(5)),

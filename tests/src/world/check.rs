@@ -64,7 +64,7 @@ impl Sim<'_> {
             let waits = [
                 (end.phase != Phase::Open).then(|| format!("is {:?}", end.phase)),
                 (peer != Some(Phase::Open)).then(|| format!("lives on, and its peer {} is {peer:?}", end.peer)),
-                (!end.outbox.is_empty()).then(|| format!("has {} B to write", end.outbox.bytes())),
+                (!end.outbox.is_empty() && !end.has_turn).then(|| format!("has {} B to write", end.outbox.bytes())),
                 (!end.mailbox.is_empty()).then(|| format!("has {} in its mailbox", end.mailbox.len())),
                 end.part.missing(),
             ];

@@ -28,15 +28,18 @@ fn seldom(random: &mut Random, times: usize, choices: &[u64]) -> u64 {
 
 fn any_settings(random: &mut Random, size: Size) -> Settings {
     let gateways = if size == Size::Lite { 1 } else { 2 + random.below(3) as u64 };
+    let latency = one_of(random, &[10, 1_000, 5_000, 40_000, 300_000]);
+    // A narrow window on a long way would take longer for what is said than anybody waits.
+    let windows: &[u64] = if latency > 10_000 { &[65_536, 16_384] } else { &[65_536, 8_192, 1_024, 200] };
     Settings {
         gateways,
         shards: one_of(random, &[1, 1, 2, 4]),
         heal: (3 + random.below(40) as u64) * SECOND,
         late: one_of(random, &[0, 0, 10, 2_000, 50_000]),
         busy: one_of(random, &[0, 0, 0, 20, 5_000]),
-        latency: one_of(random, &[10, 1_000, 5_000, 40_000, 300_000]),
-        jitter: one_of(random, &[0, 100, 5_000, 50_000]),
-        window: one_of(random, &[65_536, 65_536, 8_192, 1_024, 200]),
+        latency,
+        jitter: one_of(random, &[0, 100, 5_000, 30_000]),
+        window: one_of(random, windows),
         cuts: one_of(random, &[0, 1, 1, 2]),
         bounds: one_of(random, &[0, 1, 1, 2]),
         admission: random.below(7) as u64,
@@ -121,6 +124,14 @@ fn any_faults(random: &mut Random, settings: &Settings, users: usize, size: Size
     let count = random.below(most);
     let harms: Vec<Harm> = Harm::ALL.iter().copied().filter(|_| random.once_in(2)).collect();
     let mut faults = Vec::with_capacity(count);
+    // Half of the gateways know remote nodes from the beginning.
+    for whom in 0..settings.gateways as usize {
+        for node in 1..=random.below(4) as u64 {
+            if random.once_in(2) {
+                faults.push(Fault { at: node, harm: Harm::NodeUp, whom, span: 0, extra: node });
+            }
+        }
+    }
     for _ in 0..if harms.is_empty() { 0 } else { count } {
         let harm = one_of(random, &harms);
         let span = one_of(random, &[SECOND / 10, SECOND, 5 * SECOND, 12 * SECOND, 40 * SECOND, 200 * SECOND]);
@@ -136,7 +147,7 @@ fn any_faults(random: &mut Random, settings: &Settings, users: usize, size: Size
             Harm::Roll => (random.below(gateways), span.min(12 * SECOND), 0),
             Harm::Skew => (random.below(gateways), span, random.below(2) as u64),
             Harm::Exhaust => (random.below(gateways), span.min(5 * SECOND), 0),
-            Harm::NodeUp | Harm::NodeDown => (random.below(gateways), 0, 1 + random.below(4) as u64),
+            Harm::NodeUp | Harm::NodeDown => (random.below(gateways), 0, 1 + random.below(3) as u64),
             Harm::Partition => (random.below(gateways), span, random.below(gateways) as u64),
         };
         faults.push(Fault { at: random.below(settings.heal as usize) as u64, harm, whom, span, extra });
