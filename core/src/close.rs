@@ -6,6 +6,7 @@ use alloc::string::ToString;
 /// What the peer did wrong. Each maps to a WebSocket close code (RFC 6455 §7.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Violation {
     /// A package header names a type that does not exist.
     #[error("unknown package type")]
@@ -63,6 +64,7 @@ impl Violation {
 /// Why a connection ended, whoever ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum CloseReason {
     /// The peer broke the protocol.
     #[error("{0}")]

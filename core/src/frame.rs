@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 /// Which kind of wire unit a piece of data came in, or goes out as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Opcode {
     /// A piece of a byte stream; its borders mean nothing (TCP).
     Stream,

@@ -9,6 +9,7 @@ use core::fmt;
 /// Drivers mint ids and never reuse one, so an id is also the *generation* of everything that was registered under it:
 /// the end of an old connection can never remove what a newer one owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConnId(pub u64);
 
 /// Why a name was refused.
@@ -51,6 +52,21 @@ macro_rules! name {
             /// The bytes of the name.
             pub fn as_bytes(&self) -> &[u8] {
                 &self.0
+            }
+        }
+
+        #[cfg(feature = "record")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(&self.0[..], serializer)
+            }
+        }
+
+        #[cfg(feature = "record")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = alloc::vec::Vec::<u8>::deserialize(deserializer)?;
+                Self::new(name).map_err(serde::de::Error::custom)
             }
         }
 

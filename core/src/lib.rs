@@ -11,6 +11,7 @@
 //! - [`hub`] is one shard of registry and routing: sessions by key, groups, publish.
 //! - [`services`] decides which node answers a route.
 //! - [`gate`], [`rate`], [`backoff`], [`redial`], [`drain`] and [`wheel`] are the small machines around them.
+//! - [`record`] writes down what happens to any machine, so that a test can make it happen again.
 //!
 //! # Driving a machine
 //!
@@ -48,6 +49,7 @@ pub mod pomelo;
 mod push;
 mod random;
 pub mod rate;
+pub mod record;
 pub mod redial;
 mod route;
 pub mod services;

@@ -8,6 +8,7 @@ use crate::Instant;
 ///
 /// Ids cannot serve as names: clients reuse them, and may write them in forms that must be echoed byte by byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Ticket(u32);
 
 // By hand: the derive of a struct names `std`.

@@ -13,6 +13,7 @@ use crate::{Frame, Key};
 /// What happens to a message for a peer whose send queue is full. Every drop is counted by a [`Mark`](crate::Mark).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Overflow {
     /// The peer is too slow: its connection is closed with a reason.
     #[default]
@@ -43,6 +44,7 @@ struct Parcel {
 
 /// What the body of a [`Push`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 enum Origin {
     /// A payload that every dialect puts into a message of its own.
     Service,
@@ -136,6 +138,33 @@ impl Push {
     }
 }
 
+/// A push as a flight recorder writes it down: what it is made of, without the forms that were encoded.
+#[cfg(feature = "record")]
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Written {
+    route: Bytes,
+    body: Bytes,
+    overflow: Overflow,
+    origin: Origin,
+}
+
+#[cfg(feature = "record")]
+impl serde::Serialize for Push {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Parcel { route, body, overflow, origin, .. } = &*self.0;
+        let (route, body) = (route.clone(), body.clone());
+        Written { route, body, overflow: *overflow, origin: *origin }.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "record")]
+impl<'de> serde::Deserialize<'de> for Push {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Written { route, body, overflow, origin } = Written::deserialize(deserializer)?;
+        Ok(Self::with_origin(route, body, overflow, origin))
+    }
+}
+
 impl fmt::Debug for Push {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Push")
@@ -159,6 +188,7 @@ impl Eq for Push {}
 /// What the hub hands to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Delivery {
     /// A message for the peer.
     Push(Push),

@@ -6,6 +6,7 @@ use crate::{CloseReason, GroupId, Key, Push};
 /// Whom a message is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum To {
     /// Every session of a key.
     Key(Key),
@@ -23,6 +24,7 @@ pub enum To {
 /// One request to the hub shard that owns the name in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Route {
     /// The connection will want to be found under a key, and is not yet known to be who it says. A place is held for it
     /// that counts for every limit; nobody is displaced, and nothing that is for the key reaches it.

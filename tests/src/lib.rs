@@ -22,3 +22,6 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/services.md")]
 struct ServicesPage;
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+struct EmbeddingPage;

@@ -4,6 +4,7 @@
 
 mod http_pool {
     mod laws;
+    mod machine;
     mod model;
     mod rules;
     mod scripts;

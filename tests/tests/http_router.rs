@@ -4,6 +4,7 @@
 
 mod http_router {
     mod laws;
+    mod machine;
     mod reference;
     mod rules;
     mod vectors;

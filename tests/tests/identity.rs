@@ -6,6 +6,7 @@
 mod identity {
     mod common;
     mod limits;
+    mod machine;
     mod model;
     mod policies;
     mod presence;

@@ -165,7 +165,7 @@ fn doc() -> Result<(), Error> {
 }
 
 fn features() -> Result<(), Error> {
-    for features in ["", "arbitrary"] {
+    for features in ["", "arbitrary", "record", "arbitrary,record"] {
         let words = ["clippy", "-p", "linkspan-core", "--no-default-features", "--features", features];
         cargo(&[words.as_slice(), &["--", "-D", "warnings"]].concat())?;
     }

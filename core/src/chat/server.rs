@@ -24,6 +24,7 @@ pub enum ServerNotice {
 /// What the application may ask of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum ServerCommand {
     /// Sends a message to this client alone.
     Push(Push),

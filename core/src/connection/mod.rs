@@ -14,6 +14,7 @@ use alloc::sync::Arc;
 
 /// What may happen to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event<C> {
     /// The transport has ended: [`CloseReason::PeerClosed`] at its end of stream, otherwise what the driver saw.
     Closed(CloseReason),
@@ -35,6 +36,7 @@ pub enum Event<C> {
 
 /// What has left the send queue since the last report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Flushed {
     /// The sum of the frames' [`cost`](Frame::cost), in bytes.
     pub cost: u32,

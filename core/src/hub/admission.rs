@@ -10,6 +10,7 @@ use crate::CloseReason;
 /// A session that asks again for a key it has keeps it under every policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Admission {
     /// All may have it.
     #[default]
@@ -29,6 +30,7 @@ pub enum Admission {
 /// Why a session did not get a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Refusal {
     /// Another session has the key, and keeps it.
     #[error("already connected")]

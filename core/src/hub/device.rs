@@ -4,6 +4,7 @@ use super::Admission;
 
 /// A kind of program or device, by the number that OpenIM gives it; at most [`MAX`](Self::MAX).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Platform(u8);
 
 impl Platform {
@@ -63,6 +64,7 @@ impl Platform {
 /// Platforms that a person would call the same sort of device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum DeviceClass {
     /// A class of its own: only the same platform is of the same class.
     #[default]
@@ -77,6 +79,7 @@ pub enum DeviceClass {
 
 /// What a session runs on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Device {
     /// The platform.
     pub platform: Platform,
@@ -104,6 +107,7 @@ impl From<Platform> for Device {
 /// Which devices of one user may be there at the same time; the numbers are OpenIM's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum DevicePolicy {
     /// 0: all of them.
     #[default]
@@ -151,6 +155,7 @@ impl DevicePolicy {
 
 /// What a session shows when it registers. The default is a session that says nothing about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Badge {
     /// What it runs on.
     pub device: Device,
@@ -163,6 +168,7 @@ pub struct Badge {
 
 /// Some platforms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct PlatformSet(u32);
 
 impl PlatformSet {

@@ -11,6 +11,7 @@ use crate::{CloseReason, ConnId, Delivery, Mark, Overflow, Route};
 /// The hub keeps `mailbox`, hands it back with each delivery and never looks into it, so a driver needs no table of
 /// mailboxes and no second lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Address<M> {
     /// Which connection; never reused, so this is also the generation of what it registered.
     pub conn: ConnId,
@@ -21,6 +22,7 @@ pub struct Address<M> {
 /// What may happen to a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event<M> {
     /// A request for this shard.
     Routed {

@@ -37,6 +37,7 @@ pub enum ClientNotice {
 /// What the application may ask of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum ClientCommand {
     /// Logs the user in.
     Login {

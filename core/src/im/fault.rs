@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 
 /// What is wrong with a request, by the codes that IM clients know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Fault {
     /// 100: the frame is not a request.
     Undecodable,
@@ -49,6 +50,7 @@ impl Fault {
 
 /// What a call is answered with; the event name and the operation id are the call's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Answer {
     /// 0 is success.
     pub code: i32,

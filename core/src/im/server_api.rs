@@ -38,6 +38,7 @@ pub enum Call {
 
 /// Who hears an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Audience {
     /// The connection that has asked.
     Asker,
@@ -47,6 +48,7 @@ pub enum Audience {
 
 /// How far a connection takes part in its user's session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Mode {
     /// It has logged out: it hears only what it asks for.
     Detached,
@@ -79,6 +81,7 @@ pub enum ServerNotice {
 /// What the application may ask of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum ServerCommand {
     /// Answers a request.
     Answer {

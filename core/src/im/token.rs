@@ -5,6 +5,7 @@ use core::fmt;
 
 /// What proves a user. Its `Debug` form does not tell it.
 #[derive(Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Token(String);
 
 impl Token {

@@ -74,6 +74,7 @@ pub enum RequestError {
 /// What the application may ask of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum ClientCommand {
     /// Asks for an answer; exactly one [`Answer`](ClientNotice::Answer) or [`Failed`](ClientNotice::Failed) follows,
     /// or the end of the connection.

@@ -14,6 +14,7 @@ use super::{Dictionary, ServerConfig, decode_text};
 
 /// Why a handshake is refused. The numbers are those of pitaya (400) and pomelo (500, 501).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum RefuseCode {
     /// The handshake cannot be understood or is not acceptable.
     Invalid,

@@ -7,6 +7,7 @@ use crate::{GroupId, Key, Overflow, Push, To};
 
 /// What the application holds while it works on a message that wants no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Receipt(u32);
 
 impl Receipt {
@@ -58,6 +59,7 @@ pub enum ServerNotice {
 /// What the application may ask of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum ServerCommand {
     /// Answers the handshake with code 200.
     Accept {

@@ -8,6 +8,7 @@ use super::{CONNECT_MAX, ClientSession, EncodeError};
 
 /// Names one stream of one session; never used again, whatever the numbers on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct StreamId(pub(super) u64);
 
 /// Which end of the WebSocket this is. Either may dial.
@@ -70,6 +71,7 @@ impl TunnelConfig {
 /// What the application may ask of a tunnel session. What names a stream that has ended does nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum TunnelCommand {
     /// Opens a stream; exactly one [`Opened`](TunnelNotice::Opened) or [`DialRefused`](TunnelNotice::DialRefused)
     /// follows.

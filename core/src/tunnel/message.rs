@@ -75,6 +75,7 @@ pub struct Target {
 
 /// A session of a client that a peer announces or takes back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClientSession {
     /// The client's key.
     pub client: Bytes,

@@ -134,6 +134,7 @@ impl<K: Eq + Hash> Wheel<K> {
 
 /// What may happen to a wheel that is driven as a [`Machine`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event<K> {
     /// See [`Wheel::schedule`].
     Schedule(K, Instant),

@@ -12,7 +12,7 @@ use proptest::sample::{Index, select};
 
 use super::model::{Key, Model};
 
-const KEYS: u8 = 3;
+pub(super) const KEYS: u8 = 3;
 
 /// What a driver does next. An index names one of what there is at that time.
 #[derive(Clone, Debug)]
@@ -30,8 +30,12 @@ enum Step {
     Nonsense(Event<Key>),
 }
 
+pub(super) fn stages() -> Vec<Stage> {
+    vec![Stage::NothingWritten, Stage::NoReply, Stage::Partial]
+}
+
 fn step() -> impl Strategy<Value = Step> {
-    let stage = select(vec![Stage::NothingWritten, Stage::NoReply, Stage::Partial]);
+    let stage = select(stages());
     prop_oneof![
         8 => (0..KEYS).prop_map(Step::Acquire),
         6 => any::<Index>().prop_map(Step::Dialed),
@@ -48,7 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Events with small numbers: some fit by chance, most do not.
-fn nonsense(stage: impl Strategy<Value = Stage>) -> impl Strategy<Value = Event<Key>> {
+pub(super) fn nonsense(stage: impl Strategy<Value = Stage>) -> impl Strategy<Value = Event<Key>> {
     let number = 0..12_u64;
     prop_oneof![
         (number.clone(), 0..KEYS).prop_map(|(id, key)| Event::Acquire { request: RequestId(id), key }),
@@ -68,7 +72,7 @@ fn nonsense(stage: impl Strategy<Value = Stage>) -> impl Strategy<Value = Event<
     ]
 }
 
-fn config() -> impl Strategy<Value = Config> {
+pub(super) fn config() -> impl Strategy<Value = Config> {
     let bound = || option::of(1..4_u32);
     let timeout = option::of(Just(Duration::from_micros(10)));
     (bound(), 0..4_u32, bound(), 1..6_u32, timeout, prop::bool::weighted(0.9)).prop_map(

@@ -7,10 +7,10 @@ use proptest::sample::select;
 
 use super::reference::{METHODS, Plain, Verdict, decide, paths};
 
-const HOSTS: [&str; 3] = ["", "h", "g"];
+pub(super) const HOSTS: [&str; 3] = ["", "h", "g"];
 
 /// A pattern of few names, so that many overlap.
-fn pattern() -> impl Strategy<Value = String> {
+pub(super) fn pattern() -> impl Strategy<Value = String> {
     let method = select(vec!["", "", "GET ", "HEAD ", "POST "]);
     let host = select(vec!["", "", "h"]);
     let segments = vec(select(vec!["/a", "/b", "/{}"]), 0..3);
@@ -38,7 +38,7 @@ fn table(patterns: &[String]) -> (Router<usize>, Vec<Plain>) {
     (router, plain)
 }
 
-fn verdict(decision: &Decision<'_, usize>, path: &str) -> Verdict {
+pub(super) fn verdict(decision: &Decision<'_, usize>, path: &str) -> Verdict {
     match decision {
         Decision::Match(found) => Verdict::Match(found.pattern.into()),
         Decision::Redirect(redirect) => {

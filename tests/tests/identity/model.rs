@@ -5,11 +5,11 @@ use std::time::Duration;
 use linkspan_core::hub::{
     Action, Admission, Badge, Device, DevicePolicy, Event, Platform, PlatformSet, Refusal,
 };
-use linkspan_core::{CloseReason, Delivery, Instant, Key, Limits, Mark, Overflow, Route, To};
+use linkspan_core::{CloseReason, Delivery, GroupId, Instant, Key, Limits, Mark, Overflow, Push, Route, To};
 
 use super::common::{Mailbox, Said, close, deliver, recipients, refused};
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) conn: u64,
@@ -19,12 +19,18 @@ pub(super) struct Entry {
     pub(super) live: bool,
 }
 
+#[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) admission: Admission,
     pub(super) limits: Limits,
     pub(super) entries: Vec<Entry>,
-    watches: Vec<(Key, u64)>,
+    pub(super) watches: Vec<(Key, u64)>,
     replaced: Vec<(Key, Instant)>,
+    pub(super) members: Vec<(GroupId, u64)>,
+    /// Sessions for which too much waits.
+    congested: Vec<(Key, u64)>,
+    /// Senders that wait for them.
+    pub(super) waiting: Vec<(Key, u64)>,
 }
 
 /// OpenIM's classes, by its numbers of platforms.
@@ -50,7 +56,16 @@ pub(super) fn displaces(policy: DevicePolicy, new: Platform, old: Platform) -> b
 
 impl Model {
     pub(super) fn new(admission: Admission, limits: Limits) -> Self {
-        Self { admission, limits, entries: Vec::new(), watches: Vec::new(), replaced: Vec::new() }
+        Self {
+            admission,
+            limits,
+            entries: Vec::new(),
+            watches: Vec::new(),
+            replaced: Vec::new(),
+            members: Vec::new(),
+            congested: Vec::new(),
+            waiting: Vec::new(),
+        }
     }
 
     fn live(&self, key: &Key) -> Vec<Entry> {
@@ -156,6 +171,7 @@ impl Model {
             conns.iter().for_each(|conn| self.remove(key, *conn));
             self.replaced.push((key.clone(), now));
             said.extend([Action::Mark(Mark::KeyReplaced), close(&conns, reason)]);
+            said.extend(self.relieve(key));
         }
         let Badge { device, token, .. } = badge;
         self.entries.push(Entry { key: key.clone(), conn, device, token, live: true });
@@ -187,14 +203,95 @@ impl Model {
         vec![deliver(&[conn], Delivery::Presence { key: key.clone(), platforms: self.platforms(key) })]
     }
 
-    fn chosen(&self, to: &To) -> (Key, Vec<u64>) {
+    fn is_congested(&self, key: &Key) -> bool {
+        self.congested.iter().any(|(of, _)| of == key)
+    }
+
+    /// Who waits for `key` waits no more once nobody there is congested.
+    fn relieve(&mut self, key: &Key) -> Said {
+        let (was, live) = (self.is_congested(key), self.live(key));
+        self.congested.retain(|(of, conn)| of != key || live.iter().any(|entry| entry.conn == *conn));
+        self.relieved(key, was)
+    }
+
+    fn relieved(&mut self, key: &Key, was: bool) -> Said {
+        if !was || self.is_congested(key) {
+            return Vec::new();
+        }
+        let waiting: Vec<_> =
+            self.waiting.iter().filter(|(of, _)| of == key).map(|(_, conn)| *conn).collect();
+        self.waiting.retain(|(of, _)| of != key);
+        let said = recipients(&waiting);
+        said.map(|to| Action::Deliver { to, delivery: Delivery::Relieved(key.clone()) }).into_iter().collect()
+    }
+
+    fn wait(&mut self, conn: u64, key: &Key) -> Said {
+        if !self.is_congested(key) {
+            return vec![deliver(&[conn], Delivery::Relieved(key.clone()))];
+        }
+        if !self.waiting.contains(&(key.clone(), conn)) {
+            self.waiting.push((key.clone(), conn));
+        }
+        Vec::new()
+    }
+
+    fn join(&mut self, conn: u64, group: &GroupId) -> Said {
+        if self.members.contains(&(group.clone(), conn)) {
+            return Vec::new();
+        }
+        if self.members.iter().filter(|(of, _)| of == group).count() >= self.limits.group_members as usize {
+            return vec![Action::Mark(Mark::GroupFull)];
+        }
+        self.members.push((group.clone(), conn));
+        Vec::new()
+    }
+
+    /// Whom a message is for.
+    fn chosen(&self, to: &To) -> Vec<u64> {
         let (key, platforms) = match to {
             To::Key(key) => (key, PlatformSet::ALL),
             To::Devices { key, platforms } => (key, *platforms),
-            _ => unreachable!("there are no groups here"),
+            To::Group(group) => {
+                return self.members.iter().filter(|(of, _)| of == group).map(|(_, conn)| *conn).collect();
+            }
+            other => panic!("{other:?} is new"),
         };
         let there = self.live(key).into_iter().filter(|entry| platforms.contains(entry.device.platform));
-        (key.clone(), there.map(|entry| entry.conn).collect())
+        there.map(|entry| entry.conn).collect()
+    }
+
+    fn publish(&mut self, from: Option<u64>, to: &To, push: &Push) -> Said {
+        let mut said = Vec::new();
+        if let (Some(conn), To::Key(key) | To::Devices { key, .. }) = (from, to)
+            && push.overflow() == Overflow::Backpressure
+            && self.is_congested(key)
+            && !self.waiting.contains(&(key.clone(), conn))
+        {
+            said.push(deliver(&[conn], Delivery::Congested(key.clone())));
+        }
+        said.push(match recipients(&self.chosen(to)) {
+            Some(to) => Action::Deliver { to, delivery: Delivery::Push(push.clone()) },
+            None => Action::Mark(Mark::Undeliverable),
+        });
+        said
+    }
+
+    fn close(&mut self, to: &To, reason: CloseReason) -> Said {
+        let conns = self.chosen(to);
+        let closed = recipients(&conns).map(|to| Action::Close { to, reason });
+        let key = match to {
+            To::Key(key) | To::Devices { key, .. } => key,
+            To::Group(group) => {
+                self.members.retain(|(of, _)| of != group);
+                return closed.into_iter().collect();
+            }
+            other => panic!("{other:?} is new"),
+        };
+        let before = self.platforms(key);
+        let gone = |entry: &Entry| entry.live && entry.key == *key && conns.contains(&entry.conn);
+        self.entries.retain(|entry| !gone(entry));
+        let relieved = self.relieve(key);
+        closed.into_iter().chain(relieved).chain(self.told(key, before)).collect()
     }
 
     pub(super) fn apply(&mut self, now: Instant, event: &Event<Mailbox>) -> Said {
@@ -206,24 +303,37 @@ impl Model {
             _ => return vec![Action::Mark(Mark::MailboxFull)],
         };
         match (route, from) {
-            (Route::Publish { to, push }, _) => match recipients(&self.chosen(to).1) {
-                Some(to) => vec![Action::Deliver { to, delivery: Delivery::Push(push.clone()) }],
-                None => vec![Action::Mark(Mark::Undeliverable)],
-            },
-            (Route::Close { to, reason }, _) => {
-                let (key, conns) = self.chosen(to);
-                let before = self.platforms(&key);
-                let gone = |entry: &Entry| entry.live && entry.key == key && conns.contains(&entry.conn);
-                self.entries.retain(|entry| !gone(entry));
-                let closed = recipients(&conns).map(|to| Action::Close { to, reason: *reason });
-                closed.into_iter().chain(self.told(&key, before)).collect()
-            }
+            (Route::Publish { to, push }, from) => self.publish(from, to, push),
+            (Route::Close { to, reason }, _) => self.close(to, *reason),
             (Route::Register { key, badge }, Some(conn)) => self.register(now, conn, key, *badge),
             (Route::Reserve { key, device }, Some(conn)) => self.reserve(conn, key, *device),
             (Route::Unregister(key), Some(conn)) => {
                 let before = self.platforms(key);
                 self.remove(key, conn);
-                self.told(key, before)
+                let relieved = self.relieve(key);
+                relieved.into_iter().chain(self.told(key, before)).collect()
+            }
+            (Route::Congested(key), Some(conn)) => {
+                let slow = (key.clone(), conn);
+                if self.has(key, conn, true) && !self.congested.contains(&slow) {
+                    self.congested.push(slow);
+                }
+                Vec::new()
+            }
+            (Route::Relieved(key), Some(conn)) => {
+                let was = self.congested.contains(&(key.clone(), conn));
+                self.congested.retain(|slow| *slow != (key.clone(), conn));
+                self.relieved(key, was)
+            }
+            (Route::Wait(key), Some(conn)) => self.wait(conn, key),
+            (Route::Unwait(key), Some(conn)) => {
+                self.waiting.retain(|wait| *wait != (key.clone(), conn));
+                Vec::new()
+            }
+            (Route::Join(group), Some(conn)) => self.join(conn, group),
+            (Route::Leave(group), Some(conn)) => {
+                self.members.retain(|member| *member != (group.clone(), conn));
+                Vec::new()
             }
             (Route::Watch(key), Some(conn)) => self.watch(conn, key),
             (Route::Unwatch(key), Some(conn)) => {
