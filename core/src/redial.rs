@@ -96,7 +96,7 @@ impl Redial {
     /// A connection that is wanted from `now` on: the first dial is due at once.
     pub fn new(config: Config, now: Instant) -> Self {
         let backoff = Backoff::new(config.first, config.longest).with_jitter(config.seed);
-        Self { config, state: State::Waiting(now), backoff, now, is_stopping: false }
+        Self { config, state: State::Waiting(now), backoff, now: Instant::ORIGIN, is_stopping: false }
     }
 
     /// Whether the connection stands.

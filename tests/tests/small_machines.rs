@@ -6,5 +6,6 @@ mod small_machines {
     mod backoff;
     mod drain;
     mod gate;
+    mod redial;
     mod wheel;
 }

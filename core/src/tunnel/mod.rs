@@ -11,6 +11,7 @@
 mod api;
 mod flow;
 mod message;
+pub mod policy;
 mod session;
 mod stream;
 mod table;
