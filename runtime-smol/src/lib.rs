@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 //! Linkspan on smol: [`Smol`] is the adapter, and the binary of this package is `linkspan-smol`.
 
+mod sockets;
+
 use std::future::{self, Future};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -17,6 +20,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::StreamExt as _;
 use linkspan_runtime::{Placement, Runtime, Signal, Stop, Workers};
 use smol::{Async, Executor, Timer};
+
+pub use self::sockets::{Datagrams, Local};
 
 /// A handle to one smol executor of our own: the global one of the library has a single thread.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ impl Runtime for Smol {
     const PLACEMENT: Placement = Placement::PerCore;
     type Stream = Stream;
     type Listener = Async<TcpListener>;
+    type Local = Local;
+    type Datagrams = Datagrams;
     type Sleep = Sleep;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -59,6 +66,14 @@ impl Runtime for Smol {
 
     async fn connect(&self, to: SocketAddr) -> io::Result<Stream> {
         Stream::new(Async::<TcpStream>::connect(to).await?)
+    }
+
+    async fn connect_local(&self, path: &Path) -> io::Result<Local> {
+        Local::connect(path).await
+    }
+
+    fn datagrams(&self, socket: UdpSocket) -> io::Result<Datagrams> {
+        Datagrams::new(socket)
     }
 
     async fn stop_signal(&self) -> Signal {

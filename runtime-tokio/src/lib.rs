@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 //! Linkspan on Tokio: [`Tokio`] is the adapter, and the binary of this package is `linkspan`.
 
+mod sockets;
+
 use std::future::{self, Future};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::thread;
@@ -18,6 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Handle};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{self, Sleep};
+
+pub use self::sockets::{Datagrams, Local};
 
 /// A handle to one Tokio runtime.
 #[derive(Clone, Debug)]
@@ -45,6 +50,8 @@ impl Runtime for Tokio {
     const PLACEMENT: Placement = Placement::WorkStealing;
     type Stream = Stream;
     type Listener = TcpListener;
+    type Local = Local;
+    type Datagrams = Datagrams;
     type Sleep = Sleep;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -75,6 +82,15 @@ impl Runtime for Tokio {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
         Ok(Stream(stream))
+    }
+
+    async fn connect_local(&self, path: &Path) -> io::Result<Local> {
+        Local::connect(path).await
+    }
+
+    fn datagrams(&self, socket: std::net::UdpSocket) -> io::Result<Datagrams> {
+        let _inside = self.0.enter();
+        Datagrams::new(socket)
     }
 
     async fn stop_signal(&self) -> Signal {

@@ -42,7 +42,7 @@ pub use self::host::{Host, HostConfig, Permit};
 pub use self::launch::{drive, spawn};
 pub use self::mailbox::{Inbox, Mail, Mailbox, Post, PushError, Taken, mailbox};
 pub use self::metered::Metered;
-pub use self::runtime::{Placement, Runtime, Signal, Workers};
+pub use self::runtime::{Datagrams, Placement, Runtime, Signal, Workers};
 pub use self::shards::{MailAddress, Shards};
 pub use self::socket::SocketTransport;
 pub use self::stats::{Stats, Traffic};

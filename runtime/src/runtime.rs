@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -19,6 +21,10 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// A listening TCP socket.
     type Listener: Send + Sync + 'static;
+    /// One connection within the machine: a Unix socket.
+    type Local: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// A UDP socket.
+    type Datagrams: Datagrams;
     /// A timer.
     type Sleep: Future<Output = ()> + Send + 'static;
 
@@ -47,6 +53,16 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// A new connection; Nagle's algorithm is off.
     fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
+    /// A new connection to the Unix socket at `path`.
+    fn connect_local(&self, path: &Path) -> impl Future<Output = io::Result<Self::Local>> + Send;
+
+    /// Takes over a bound UDP socket that is already non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// What the registration with the operating system's poller reports.
+    fn datagrams(&self, socket: UdpSocket) -> io::Result<Self::Datagrams>;
+
     /// The next signal to stop. Signals count from the first poll on.
     fn stop_signal(&self) -> impl Future<Output = Signal> + Send;
 
@@ -62,6 +78,23 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     ) -> io::Result<T>
     where
         F: Future<Output = T>;
+}
+
+/// A UDP socket, polled by one task.
+pub trait Datagrams: Send + Sync + 'static {
+    /// The next datagram and its sender; what does not fit into `into` is lost.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system reports; of a connected socket also that nobody listens at the other end.
+    fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>>;
+
+    /// Sends one datagram: to `to`, or of a connected socket to its peer.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system reports.
+    fn poll_send(&self, cx: &mut Context<'_>, data: &[u8], to: Option<SocketAddr>) -> Poll<io::Result<()>>;
 }
 
 /// How connections are placed on threads.
