@@ -6,6 +6,7 @@
 //! - [`session`] is the handle by which they reach a client.
 //! - [`server`] listens, and glues both to the pomelo dialect of the core.
 //! - [`client`] is the other end, on the same core.
+//! - [`tunnel`] reaches what agents reach in private networks, and has the agent.
 //! - [`demo`] has services to try it with.
 //! - [`main`] is the whole program; a binary names its runtime and is done.
 
@@ -13,11 +14,14 @@ mod chat;
 mod cli;
 pub mod client;
 pub mod demo;
+mod handoff;
 mod http;
+mod resolve;
 pub mod im;
 pub mod server;
 pub mod services;
 pub mod session;
+pub mod tls;
 pub mod tunnel;
 
 pub use self::cli::main;

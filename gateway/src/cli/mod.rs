@@ -1,8 +1,10 @@
 //! The command line: everything a binary does besides naming its runtime.
 
+mod agent;
 mod args;
 mod chat;
 mod connect;
+mod go_flags;
 mod im;
 mod input;
 mod limits;
@@ -10,6 +12,7 @@ mod logging;
 mod output;
 mod pomelo;
 mod serve;
+mod tunnel;
 mod units;
 
 use std::fmt;
@@ -23,7 +26,11 @@ use self::args::{Cli, Command};
 
 /// The whole program on the runtime `R`: reads the command line, does what it says, and gives the exit code.
 pub fn main<R: Runtime>() -> ExitCode {
-    let cli = match command::<R>().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let rewritten = go_flags::rewrite(std::env::args_os());
+    let cli = match command::<R>()
+        .try_get_matches_from(rewritten.args)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+    {
         Ok(cli) => cli,
         Err(error) => {
             // A closed standard output is no reason to fail.
@@ -34,11 +41,13 @@ pub fn main<R: Runtime>() -> ExitCode {
     // A client's output is for its user: nothing unusual, nothing said.
     let level = match cli.command {
         Command::Connect(_) => tracing::Level::WARN,
-        Command::Serve(_) | Command::Demo(_) => tracing::Level::INFO,
+        _ if rewritten.debug == Some(true) => tracing::Level::DEBUG,
+        Command::Serve(_) | Command::Agent(_) | Command::Demo(_) => tracing::Level::INFO,
     };
     let log = logging::start(cli.log.log_format, level);
     let outcome = match cli.command {
         Command::Serve(args) => serve::serve::<R>(&args),
+        Command::Agent(args) => agent::agent::<R>(&args),
         Command::Demo(args) => serve::demo::<R>(&args),
         Command::Connect(args) => connect::connect::<R>(&args),
     };

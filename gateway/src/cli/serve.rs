@@ -15,7 +15,7 @@ use linkspan_runtime::{HostConfig, Placement, Runtime, Signal, Workers};
 
 use super::args::{DemoArgs, PlacementArg, PomeloArgs, RunArgs, SameUidArg, ServeArgs, StopArgs};
 use super::limits::{fit_files, limits};
-use super::{Exit, Failure, chat, im, logging, output, pomelo};
+use super::{Exit, Failure, chat, im, logging, output, pomelo, tunnel};
 use crate::demo;
 use crate::im::backend;
 use crate::server::{Addresses, Config, Gateway, StartError};
@@ -38,6 +38,7 @@ pub(super) fn serve<R: Runtime>(args: &ServeArgs) -> Result<(), Failure> {
         chat: chat::config(&args.chat),
         im: im::config(&args.im)?,
         pomelo: pomelo::config(&args.pomelo)?,
+        tunnel: tunnel::config(&args.tunnel)?,
         ..Config::default()
     };
     let demo = args.demo_services;
@@ -116,6 +117,9 @@ fn run<R: Runtime>(
         for (name, address) in gateway.addresses().iter() {
             output::line(&format!("listening {name} {address}"));
         }
+        for address in gateway.forwards() {
+            output::line(&format!("listening forward {address}"));
+        }
         tracing::info!(
             runtime = R::NAME,
             ?placement,
@@ -163,8 +167,13 @@ fn host(limits: Limits, stop: &StopArgs, pomelo: &PomeloArgs) -> HostConfig {
         SameUidArg::Reject => Admission::RejectNew,
         SameUidArg::Many => Admission::Many,
     };
+    let drain = drain(stop);
+    HostConfig { limits: Arc::new(limits), admission, drain, ..HostConfig::default() }
+}
+
+/// How a process stops.
+pub(super) fn drain(stop: &StopArgs) -> drain::Config {
     let default = drain::Config::default();
     let spread = default.spread.min(stop.drain_timeout / 2);
-    let drain = drain::Config { delay: stop.drain_delay, timeout: stop.drain_timeout, spread, ..default };
-    HostConfig { limits: Arc::new(limits), admission, drain, ..HostConfig::default() }
+    drain::Config { delay: stop.drain_delay, timeout: stop.drain_timeout, spread, ..default }
 }

@@ -20,6 +20,7 @@ use self::pomelo::Pomelo;
 use crate::http::{Pages, Routes, WebSockets};
 use crate::im::{self, ImDoor, Office, ReservedName};
 use crate::services::{Services, ServicesError, Table};
+use crate::tunnel::{self, Forwards, Tunnels};
 
 /// What a gateway is built from.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,8 @@ pub struct Config {
     pub chat: Option<chat::ServerConfig>,
     /// The IM listener; `None` serves none. Its functions are those of [`Services::im`].
     pub im: Option<im::Config>,
+    /// Tunnels: `/connect` of the HTTP address, peers, and ports that lead through agents; `None` has none.
+    pub tunnel: Option<tunnel::Config>,
     /// Bounds, admission, the way to stop.
     pub host: HostConfig,
     /// The dialect. Its wall clock is set by the gateway.
@@ -79,6 +82,8 @@ pub struct Gateway<R> {
     runtime: R,
     host: Arc<Host>,
     addresses: Addresses,
+    forwards: Arc<[SocketAddr]>,
+    tunnels: Option<Tunnels<R>>,
 }
 
 impl<R: Runtime> Gateway<R> {
@@ -95,11 +100,16 @@ impl<R: Runtime> Gateway<R> {
         let table = Arc::new(Table::new(services)?);
         let listeners = Listeners::bind(&config, workers.count())?;
         let addresses = listeners.addresses;
+        let forwards = config.tunnel.as_ref().map_or(&[][..], |tunnel| &tunnel.forwards);
+        let forwards = Forwards::bind(forwards, workers.count(), &config.sockets)
+            .map_err(|(address, source)| StartError::Listen { name: "forward", address, source })?;
         let host = Host::new(config.host);
         let origin_unix = host.clock().origin_unix();
         let pomelo = Pomelo::new(table, ServerConfig { origin_unix, ..config.pomelo });
         let im = config.im.map(|im| Office::new(&host, im, functions));
-        let mut routes = Some(routes(&host, addresses, config.chat)?);
+        let runtime = workers.first();
+        let tunnels = config.tunnel.map(|tunnel| Tunnels::new(runtime.clone(), &host, tunnel));
+        let mut routes = Some(routes(&host, addresses, config.chat, tunnels.as_ref())?);
         listeners.serve(workers, &host, |name| {
             let pomelo = pomelo.clone();
             let serve: Serve<R> = match name {
@@ -113,12 +123,30 @@ impl<R: Runtime> Gateway<R> {
             };
             Some(serve)
         })?;
-        Ok(Self { runtime: workers.first().clone(), host, addresses })
+        let ports = forwards.addresses().into();
+        if let Some(tunnels) = &tunnels {
+            forwards.serve(workers, tunnels).map_err(|(address, source)| {
+                host.closed_door().raise();
+                StartError::Listen { name: "forward", address, source }
+            })?;
+            tunnels.start();
+        }
+        Ok(Self { runtime: runtime.clone(), host, addresses, forwards: ports, tunnels })
     }
 
     /// Where the gateway listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// The local ports that lead through agents, in the order of [`tunnel::Config::forwards`].
+    pub fn forwards(&self) -> &[SocketAddr] {
+        &self.forwards
+    }
+
+    /// The way to what agents reach, if there are tunnels.
+    pub fn tunnels(&self) -> Option<&Tunnels<R>> {
+        self.tunnels.as_ref()
     }
 
     /// What all connections share: counters, the hub, how far the stop is.
@@ -142,11 +170,15 @@ fn routes<R: Runtime>(
     host: &Arc<Host>,
     addresses: Addresses,
     chat: Option<chat::ServerConfig>,
+    tunnels: Option<&Tunnels<R>>,
 ) -> Result<Routes<R>, StartError> {
     let mut routes = Routes::new();
     Pages::new(Arc::clone(host), addresses.pomelo_ws).add(&mut routes)?;
     if let Some(chat) = chat {
         crate::chat::add(&mut routes, chat)?;
+    }
+    if let Some(tunnels) = tunnels {
+        tunnels.add(&mut routes)?;
     }
     Ok(routes)
 }

@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use linkspan_core::tunnel::{ClientSession, StreamId, Tunnel, TunnelCommand, TunnelNotice};
-use linkspan_core::{CloseReason, ConnId, Limits};
-use linkspan_runtime::{App, Mailbox};
+use linkspan_core::{CloseReason, ConnId, Delivery, Limits};
+use linkspan_runtime::{App, Host, Inbox, Mail, Mailbox, Permit, PushError, mailbox};
 
 use super::DialFailure;
-use super::dialing::{Answer, Dialing};
 use super::line::Line;
 use super::stream::TunnelStream;
+use crate::handoff::{Giver, handoff};
 
 /// The part of a stream's window that the core may have, in bytes: what is cut into messages and taken in turn.
 const CORE_WINDOW: usize = 128 * 1024;
@@ -27,6 +27,7 @@ pub(super) struct Session {
     pub(super) conn: ConnId,
     pub(super) peer: SocketAddr,
     pub(super) opened_at: Instant,
+    duty: Arc<dyn Duty>,
     /// The reads of a stream are reported in steps of this cost.
     pub(super) report_step: u32,
     /// How much of one stream the core is handed, in bytes.
@@ -58,23 +59,31 @@ pub(super) struct Traffic {
 struct Inner {
     /// Streams that want something.
     lines: VecDeque<Arc<Line>>,
-    dials: VecDeque<Dialing>,
+    dials: VecDeque<Dial>,
     commands: VecDeque<TunnelCommand>,
     waker: Option<Waker>,
+    /// No more streams are opened, and with the last one the session ends.
+    leaving: Option<CloseReason>,
     is_closed: bool,
 }
 
+/// A dial on its way to the session's task.
+struct Dial {
+    proto: Bytes,
+    address: Bytes,
+    answer: Giver<Dialled>,
+}
+
+type Dialled = Result<TunnelStream, DialFailure>;
+
 impl Session {
-    pub(super) fn new(
-        conn: ConnId,
-        peer: SocketAddr,
-        mailbox: Mailbox<TunnelCommand>,
-        limits: Arc<Limits>,
-    ) -> Arc<Self> {
+    fn new(permit: &Permit, mailbox: Mailbox<TunnelCommand>, duty: Arc<dyn Duty>) -> Arc<Self> {
+        let limits = Arc::clone(permit.limits());
         Arc::new(Self {
-            conn,
-            peer,
+            conn: permit.conn(),
+            peer: permit.peer(),
             opened_at: Instant::now(),
+            duty,
             report_step: (limits.tunnel_stream_pause / 16).max(1),
             core_window: CORE_WINDOW.min(limits.tunnel_stream_bytes as usize / 2).max(1),
             mailbox,
@@ -84,6 +93,14 @@ impl Session {
             held: AtomicI64::new(0),
             traffic: Traffic::default(),
         })
+    }
+
+    /// A session and what its task needs to run it.
+    pub(super) fn open(permit: &Permit, duty: Arc<dyn Duty>) -> (Arc<Self>, Inbox<TunnelCommand>, Desk) {
+        let (mailbox, inbox) = mailbox(permit.limits().mailbox);
+        let session = Self::new(permit, mailbox, duty);
+        let desk = Desk::new(Arc::clone(&session), Arc::clone(permit.host()));
+        (session, inbox, desk)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -117,27 +134,37 @@ impl Session {
         proto: Bytes,
         address: Bytes,
     ) -> Result<TunnelStream, DialFailure> {
-        let (dialing, answer) = Dialing::new(proto, address);
+        let (answer, outcome) = handoff();
         let most = self.limits.tunnel_streams as usize;
         let entered = self.tell(|inner| {
-            let has_room = inner.dials.len() < most;
-            has_room.then(|| inner.dials.push_back(dialing))
+            if inner.leaving.is_some() {
+                return Err(DialFailure::SessionEnded);
+            }
+            if inner.dials.len() >= most {
+                return Err(DialFailure::TooMany);
+            }
+            inner.dials.push_back(Dial { proto, address, answer });
+            Ok(())
         });
-        match entered {
-            Some(Some(())) => answer.outcome().await,
-            Some(None) => Err(DialFailure::TooMany),
-            None => Err(DialFailure::SessionEnded),
-        }
+        entered.unwrap_or(Err(DialFailure::SessionEnded))?;
+        outcome.await.unwrap_or(Err(DialFailure::SessionEnded))
     }
 
-    /// Has the session say something; false after its end.
-    pub(super) fn say(&self, commands: impl IntoIterator<Item = TunnelCommand>) -> bool {
-        self.tell(|inner| inner.commands.extend(commands)).is_some()
+    /// Has the session say something; its duty hears when that [was said](Duty::said).
+    pub(super) fn say(&self, commands: impl IntoIterator<Item = TunnelCommand>) {
+        self.tell(|inner| inner.commands.extend(commands));
     }
 
-    /// Ends the session gracefully.
-    pub(super) fn close(&self, reason: CloseReason) {
+    /// Ends the session gracefully, and the streams with it.
+    pub(super) fn end(&self, reason: CloseReason) {
         self.mailbox.close(reason);
+    }
+
+    /// Why the session ends now, if it leaves and has no streams.
+    fn is_left(&self) -> Option<CloseReason> {
+        let inner = self.lock();
+        let is_empty = inner.dials.is_empty() && self.traffic.streams.load(Ordering::Relaxed) == 0;
+        inner.leaving.filter(|_| is_empty)
     }
 
     /// How much a stream may have unsent, in bytes. All streams together may use half of what a session may hold; when
@@ -171,24 +198,58 @@ impl Session {
     }
 }
 
-/// What a session is for: decides what becomes of the peer's wishes. Called in the session's task; nothing here waits.
+/// What the process tells a session that it stops: streams may end first.
+impl Mail for Session {
+    fn deliver(&self, _delivery: Delivery) -> Result<(), PushError> {
+        Err(PushError::Closed)
+    }
+
+    fn close(&self, reason: CloseReason) {
+        if self.tell(|inner| inner.leaving.get_or_insert(reason) == &reason).is_none() {
+            return;
+        }
+        self.duty.leaving(self);
+        if let Some(reason) = self.is_left() {
+            self.end(reason);
+        }
+    }
+
+    fn abort(&self, reason: CloseReason) {
+        self.mailbox.abort(reason);
+    }
+}
+
+/// What a session is for: decides what becomes of the peer's wishes. Called in the session's task, but for
+/// [`leaving`](Self::leaving); nothing here waits.
 pub(super) trait Duty: Send + Sync {
     /// The peer asks for a dial; the stream is to be accepted or aborted.
-    fn dial(&self, stream: TunnelStream, proto: Bytes, address: Bytes);
+    fn dial(&self, stream: TunnelStream, _proto: Bytes, _address: Bytes) {
+        stream.abort("connect not allowed");
+    }
 
     /// The peer announces a session of a client, or takes it back.
-    fn announced(&self, _session: &Arc<Session>, _client: ClientSession, _is_there: bool) {}
+    fn announced(&self, _session: &Session, _client: ClientSession, _is_there: bool) {}
+
+    /// Everything that was to be [said](Session::say) is said.
+    fn said(&self, _session: &Session) {}
+
+    /// The peer was silent for long, or was heard again.
+    fn heard(&self, _session: &Session, _is_lively: bool) {}
+
+    /// The session opens no more streams, and will end.
+    fn leaving(&self, _session: &Session) {}
 
     /// The session has ended.
-    fn ended(&self, _session: &Arc<Session>, _reason: CloseReason) {}
+    fn ended(&self, _session: &Session, _reason: CloseReason) {}
 }
 
 /// The application of one session.
 pub(super) struct Desk {
     session: Arc<Session>,
-    duty: Arc<dyn Duty>,
+    /// Where the session is still to be entered, in place of the mailbox itself: it lets its streams end first.
+    host: Option<Arc<Host>>,
     lines: BTreeMap<StreamId, Arc<Line>>,
-    answers: BTreeMap<u64, Answer>,
+    answers: BTreeMap<u64, Giver<Dialled>>,
     last_request: u64,
     commands: VecDeque<TunnelCommand>,
     /// Streams that have more for the core now that it has sent something.
@@ -196,10 +257,10 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(session: Arc<Session>, duty: Arc<dyn Duty>) -> Self {
+    fn new(session: Arc<Session>, host: Arc<Host>) -> Self {
         Self {
             session,
-            duty,
+            host: Some(host),
             lines: BTreeMap::new(),
             answers: BTreeMap::new(),
             last_request: 0,
@@ -255,22 +316,30 @@ impl App<Tunnel> for Desk {
             }
             TunnelNotice::DialRequested { stream, proto, address } => {
                 let stream = self.open(stream);
-                self.duty.dial(stream, proto, address);
+                self.session.duty.dial(stream, proto, address);
             }
             TunnelNotice::Ended { stream, end } => {
                 if let Some(line) = self.lines.remove(&stream) {
                     self.session.traffic.streams.fetch_sub(1, Ordering::Relaxed);
                     line.end(Some(end));
                 }
+                if let Some(reason) = self.session.is_left() {
+                    self.session.end(reason);
+                }
             }
-            TunnelNotice::ClientAdded(client) => self.duty.announced(&self.session, client, true),
-            TunnelNotice::ClientRemoved(client) => self.duty.announced(&self.session, client, false),
+            TunnelNotice::Quiet => self.session.duty.heard(&self.session, false),
+            TunnelNotice::Lively => self.session.duty.heard(&self.session, true),
+            TunnelNotice::ClientAdded(client) => self.session.duty.announced(&self.session, client, true),
+            TunnelNotice::ClientRemoved(client) => self.session.duty.announced(&self.session, client, false),
             // What the dialect learns to say later.
             _ => {}
         }
     }
 
-    fn poll_command(&mut self, cx: &mut Context<'_>, _has_room: bool) -> Poll<TunnelCommand> {
+    fn poll_command(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<TunnelCommand> {
+        if let Some(host) = self.host.take() {
+            host.move_in(self.session.conn, &(Arc::clone(&self.session) as Arc<dyn Mail>));
+        }
         // What streams may have unsent is bounded, whether there is room or not; reports make room.
         loop {
             if let Some(command) = self.commands.pop_front() {
@@ -284,13 +353,18 @@ impl App<Tunnel> for Desk {
             if let Some(line) = inner.lines.pop_front() {
                 drop(inner);
                 line.take(&mut self.commands);
-            } else if let Some(dialing) = inner.dials.pop_front() {
+            } else if let Some(Dial { proto, address, answer }) = inner.dials.pop_front() {
                 drop(inner);
                 self.last_request += 1;
-                let (command, answer) = dialing.start(self.last_request);
-                self.answers.insert(self.last_request, answer);
-                return Poll::Ready(command);
-            } else if let Some(command) = inner.commands.pop_front() {
+                let request = self.last_request;
+                self.answers.insert(request, answer);
+                return Poll::Ready(TunnelCommand::Dial { request, proto, address });
+            } else if has_room && let Some(command) = inner.commands.pop_front() {
+                let is_last = inner.commands.is_empty();
+                drop(inner);
+                if is_last {
+                    self.session.duty.said(&self.session);
+                }
                 return Poll::Ready(command);
             } else {
                 inner.waker = Some(cx.waker().clone());
@@ -308,8 +382,8 @@ impl App<Tunnel> for Desk {
         };
         drop(lines);
         self.end();
-        dials.into_iter().for_each(|dialing| dialing.fail(DialFailure::SessionEnded));
-        self.duty.ended(&self.session, reason);
+        dials.into_iter().for_each(|dial| dial.answer.give(Err(DialFailure::SessionEnded)));
+        self.session.duty.ended(&self.session, reason);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: the commands here, what one feature needs in a file of its own.
 
+mod agent;
 mod chat;
 mod connect;
 mod demo;
@@ -8,12 +9,14 @@ mod limits;
 mod pomelo;
 mod run;
 mod stop;
+mod tunnel;
 
 use std::net::SocketAddr;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(super) use self::agent::AgentArgs;
 pub(super) use self::chat::{BadMessageArg, ChatArgs, DuplicateArg, RelayArg, SlowArg};
 pub(super) use self::connect::ConnectArgs;
 pub(super) use self::demo::DemoArgs;
@@ -22,6 +25,7 @@ pub(super) use self::limits::LimitArgs;
 pub(super) use self::pomelo::{ErrorsArg, PomeloArgs, SameUidArg};
 pub(super) use self::run::{PlacementArg, RunArgs};
 pub(super) use self::stop::StopArgs;
+pub(super) use self::tunnel::{OrderArg, TunnelArgs};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -51,6 +55,8 @@ Exit codes: 0 done (also after a stop by signal), 1 failed, 2 wrong usage or set
 pub(in crate::cli) enum Command {
     /// Run a gateway
     Serve(Box<ServeArgs>),
+    /// Reach private services for gateways, from inside a private network
+    Agent(Box<AgentArgs>),
     /// Run a gateway on loopback with demo services and a demo page
     Demo(DemoArgs),
     /// Talk to a pomelo server: request, notify, watch pushes
@@ -98,6 +104,8 @@ pub(in crate::cli) struct ServeArgs {
     #[command(flatten)]
     pub(in crate::cli) im: ImArgs,
     #[command(flatten)]
+    pub(in crate::cli) tunnel: TunnelArgs,
+    #[command(flatten)]
     pub(in crate::cli) stop: StopArgs,
     #[command(flatten)]
     pub(in crate::cli) limits: LimitArgs,
@@ -107,6 +115,8 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   linkspan serve --pomelo-tcp 127.0.0.1:0 --demo-services
   linkspan serve --pomelo-tcp 0.0.0.0:3250 --pomelo-ws 0.0.0.0:3251 --heartbeat 15s --connections 200000
+  linkspan serve --http 0.0.0.0:8123 --tunnel --forward 127.0.0.1:5432=foo/tcp/10.0.0.7:5432
+  linkspan serve -listen :8123 -id first -token aaa -peers second:bbb:ws://127.0.0.1:8124/connect
   RUST_LOG=debug linkspan serve --pomelo-ws [::1]:3251 --http [::1]:3252 --demo-services --log-format json
 
 Port 0 is any free port. Each address is printed on a line of its own: `listening pomelo-tcp 127.0.0.1:26001`.";

@@ -1,0 +1,159 @@
+//! Dials what the peer of a session asks for: the agent's side of a tunnel.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use linkspan_core::tunnel::policy::{Destination, DialPolicy, Family, Transport};
+use linkspan_runtime::Runtime;
+
+use super::datagrams::{Connected, carry};
+use super::pipe::{AtEof, pipe};
+use super::session::Duty;
+use super::stream::TunnelStream;
+use crate::resolve::resolve;
+
+/// Dials what the peer asks for, where the policy allows it.
+pub(super) struct Targets<R> {
+    runtime: R,
+    policy: Arc<DialPolicy>,
+}
+
+/// What was dialled.
+enum Target<R: Runtime> {
+    Tcp(R::Stream),
+    Local(R::Local),
+    Datagrams(R::Datagrams),
+}
+
+impl<R: Runtime> Targets<R> {
+    pub(super) fn new(runtime: R, policy: Arc<DialPolicy>) -> Self {
+        Self { runtime, policy }
+    }
+}
+
+impl<R: Runtime> Duty for Targets<R> {
+    fn dial(&self, stream: TunnelStream, proto: Bytes, address: Bytes) {
+        // The core bounds how many of these there are at a time, and for how long.
+        self.runtime.spawn(serve(self.runtime.clone(), Arc::clone(&self.policy), stream, proto, address));
+    }
+}
+
+async fn serve<R: Runtime>(
+    runtime: R,
+    policy: Arc<DialPolicy>,
+    stream: TunnelStream,
+    proto: Bytes,
+    address: Bytes,
+) {
+    let shown = |bytes: &Bytes| bytes.escape_ascii().to_string();
+    let Some(dialled) = unless_failed(&stream, dial(&runtime, &policy, &proto, &address)).await else {
+        return tracing::debug!(proto = shown(&proto), address = shown(&address), "nobody waits any more");
+    };
+    match dialled {
+        Ok(target) => {
+            tracing::debug!(proto = shown(&proto), address = shown(&address), "dialled");
+            stream.accept();
+            match target {
+                Target::Tcp(socket) => pipe(&runtime, stream, socket, AtEof::Close).await,
+                Target::Local(socket) => pipe(&runtime, stream, socket, AtEof::Close).await,
+                Target::Datagrams(socket) => carry(&runtime, stream, Connected(socket)).await,
+            }
+        }
+        Err(why) => {
+            tracing::info!(proto = shown(&proto), address = shown(&address), why, "not dialled");
+            stream.abort(why);
+        }
+    }
+}
+
+/// The outcome of `work`, or `None` if the stream fails first.
+pub(super) async fn unless_failed<T>(stream: &TunnelStream, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => stream.poll_failed(cx).map(|_| None),
+    })
+    .await
+}
+
+async fn dial<R: Runtime>(
+    runtime: &R,
+    policy: &DialPolicy,
+    proto: &Bytes,
+    address: &Bytes,
+) -> Result<Target<R>, String> {
+    let destination = Destination::parse(proto, address).map_err(|error| error.to_string())?;
+    policy.check(&destination).map_err(|refused| refused.to_string())?;
+    let fail = |error: &io::Error| {
+        let [proto, address] = [proto, address].map(|text| String::from_utf8_lossy(text));
+        format!("dial {proto} {address}: {}", reason(error))
+    };
+    match &destination {
+        Destination::Unix { path } => {
+            let local = runtime.connect_local(Path::new(path)).await;
+            local.map(Target::Local).map_err(|error| fail(&error))
+        }
+        Destination::Socket { transport, address } => {
+            connect(runtime, *transport, *address).await.map_err(|error| fail(&error))
+        }
+        Destination::Name { transport, family, host, port } => {
+            let addresses = resolve(host, *port).await.map_err(|error| fail(&error))?;
+            let wanted = addresses.into_iter().filter(|address| is_of(*family, address.ip()));
+            let mut last = fail(&io::Error::new(io::ErrorKind::NotFound, "no suitable address found"));
+            for address in wanted {
+                // What is dialled is what was checked: a name may mean something else a moment later.
+                if let Err(refused) = policy.check_resolved(&destination, address.ip()) {
+                    last = refused.to_string();
+                    continue;
+                }
+                match connect(runtime, *transport, address).await {
+                    Ok(target) => return Ok(target),
+                    Err(error) => last = fail(&error),
+                }
+            }
+            Err(last)
+        }
+    }
+}
+
+fn is_of(family: Option<Family>, ip: IpAddr) -> bool {
+    match family {
+        None => true,
+        Some(Family::V4) => ip.is_ipv4(),
+        Some(Family::V6) => ip.is_ipv6(),
+    }
+}
+
+async fn connect<R: Runtime>(runtime: &R, transport: Transport, to: SocketAddr) -> io::Result<Target<R>> {
+    match transport {
+        Transport::Tcp => runtime.connect(to).await.map(Target::Tcp),
+        Transport::Udp => {
+            let any = match to {
+                SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            };
+            let socket = UdpSocket::bind((any, 0))?;
+            socket.set_nonblocking(true)?;
+            socket.connect(to)?;
+            runtime.datagrams(socket).map(Target::Datagrams)
+        }
+    }
+}
+
+/// What went wrong, in the words that users of the originals know.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connect: connection refused".into(),
+        io::ErrorKind::ConnectionReset => "connect: connection reset by peer".into(),
+        io::ErrorKind::TimedOut => "i/o timeout".into(),
+        io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".into(),
+        io::ErrorKind::HostUnreachable => "connect: no route to host".into(),
+        _ => error.to_string(),
+    }
+}
