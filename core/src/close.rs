@@ -114,6 +114,9 @@ pub enum CloseReason {
     /// The gateway has no room for the connection.
     #[error("too many connections")]
     Overloaded,
+    /// The address of the peer sends messages too fast.
+    #[error("too many messages")]
+    TooManyMessages,
     /// The *other* side, seen by a client, refused the handshake or kicked.
     #[error("refused by server")]
     RefusedByServer,
@@ -128,7 +131,7 @@ impl CloseReason {
             Self::Stopping => 1001,
             Self::ConnectionLost => 1006,
             Self::HandshakeTimeout | Self::HeartbeatTimeout | Self::WriteTimeout | Self::SlowConsumer => 1008,
-            Self::HandshakeRefused | Self::RefusedByServer => 1008,
+            Self::HandshakeRefused | Self::RefusedByServer | Self::TooManyMessages => 1008,
             Self::Overloaded => 1013,
             Self::Kicked => 4000,
             Self::Replaced => 4001,

@@ -2,9 +2,11 @@
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 use core::net::IpAddr;
 
+use crate::edge::{Network, Pace};
 use crate::hash::{Map, Seeded, give_back};
 use crate::rate::Rate;
 use crate::{CloseReason, Instant, Limits, Mark};
@@ -14,16 +16,22 @@ use crate::{CloseReason, Instant, Limits, Mark};
 /// Kept are [`connections`](Limits::connections) per process, [`connections_per_address`](Limits::connections_per_address),
 /// the rate of new ones per address ([`connects_per_second`](Limits::connects_per_second) with
 /// [`connects_burst`](Limits::connects_burst)), and the memory that is buffered in the process. An IPv6 address stands
-/// for its /64. Loopback is exempt from what counts per address: behind it are local proxies and tests.
+/// for its /64. Loopback and [trusted](Self::trust) proxies are exempt from what counts per address: others are behind
+/// them, and once such a proxy has told whom it speaks for the connection is [moved](Self::transfer) there.
+///
+/// How much an address [says](Self::pace) is counted beside that, by the tasks of its connections.
 ///
 /// Every connection that was admitted is [released](Self::release) once.
 #[derive(Debug)]
 pub struct Gate {
     limits: Arc<Limits>,
+    trusted: Vec<Network>,
+    /// How many sources own one.
+    paces: usize,
     sources: Map<Source, Usage>,
     /// Sources without a connection whose past still counts, by the time at which it no longer does.
     resting: BTreeSet<(Rate, Source)>,
-    /// Connections from loopback.
+    /// Connections from loopback and from trusted proxies.
     exempt: u32,
     /// Connections from everywhere else.
     counted: u32,
@@ -41,7 +49,17 @@ enum Source {
 #[derive(Debug)]
 struct Usage {
     open: u32,
+    /// Of new connections.
     rate: Rate,
+    /// Of messages; owned by whom it matters for.
+    pace: Option<Pace>,
+}
+
+impl Usage {
+    /// When the past of a source without a connection no longer counts.
+    fn rest(&self) -> Rate {
+        self.pace.as_ref().map_or(self.rate, |pace| pace.rate().max(self.rate))
+    }
 }
 
 impl Source {
@@ -61,6 +79,8 @@ impl Gate {
         let sources = Map::with_hasher(Seeded::new(seed));
         Self {
             limits,
+            trusted: Vec::new(),
+            paces: 0,
             sources,
             resting: BTreeSet::new(),
             exempt: 0,
@@ -68,6 +88,18 @@ impl Gate {
             buffered: 0,
             now: Instant::ORIGIN,
         }
+    }
+
+    /// Exempts the proxies of these networks from what counts per address. To be called before the first connection.
+    #[must_use]
+    pub fn trust(self, trusted: Vec<Network>) -> Self {
+        Self { trusted, ..self }
+    }
+
+    /// Whom limits per address count for; `None` where they do not.
+    fn source(&self, address: IpAddr) -> Option<Source> {
+        let is_trusted = self.trusted.iter().any(|network| network.contains(address));
+        if is_trusted { None } else { Source::of(address) }
     }
 
     /// Lets a connection from `address` in, or says how to refuse it and what to count.
@@ -91,7 +123,7 @@ impl Gate {
         if self.connections() >= self.limits.connections {
             return Err(Mark::ConnectionsFull);
         }
-        let Some(source) = Source::of(address) else {
+        let Some(source) = self.source(address) else {
             self.exempt += 1;
             return Ok(());
         };
@@ -100,19 +132,61 @@ impl Gate {
         if open >= self.limits.connections_per_address {
             return Err(Mark::AddressFull);
         }
-        let before = rate;
         if !rate.take(self.now, self.limits.connects_per_second, self.limits.connects_burst) {
             return Err(Mark::AddressRate);
         }
-        self.resting.remove(&(before, source));
-        self.sources.insert(source, Usage { open: open + 1, rate });
+        match self.sources.get_mut(&source) {
+            Some(usage) => {
+                if usage.open == 0 {
+                    self.resting.remove(&(usage.rest(), source));
+                }
+                (usage.open, usage.rate) = (open + 1, rate);
+            }
+            None => _ = self.sources.insert(source, Usage { open: 1, rate, pace: None }),
+        }
         self.counted += 1;
         Ok(())
     }
 
+    /// What the connections of an address count their messages on; `None` where messages are not limited. To be asked
+    /// for while a connection of the address is inside.
+    pub fn pace(&mut self, address: IpAddr) -> Option<Pace> {
+        let source = self.source(address)?;
+        let usage = self.sources.get_mut(&source).filter(|usage| usage.open > 0)?;
+        if usage.pace.is_none() {
+            usage.pace = Pace::new(self.limits.messages_per_second, self.limits.messages_burst);
+            self.paces += usize::from(usage.pace.is_some());
+        }
+        usage.pace.clone()
+    }
+
+    /// Moves a connection that was admitted from `from` to the address it speaks for. If that address may not have
+    /// another one the connection stays where it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit).
+    pub fn transfer(&mut self, now: Instant, from: IpAddr, to: IpAddr) -> Result<(), (CloseReason, Mark)> {
+        self.sweep_some(now, Self::SWEPT_PER_ADMIT);
+        if self.source(from) == self.source(to) {
+            return Ok(());
+        }
+        // Somebody who is inside needs no new place in the process.
+        let buffered = mem::take(&mut self.buffered);
+        let own = u32::from(self.source(from).is_none()).min(self.exempt);
+        self.exempt -= own;
+        let outcome = self.check(to);
+        self.exempt += own;
+        self.buffered = buffered;
+        if outcome.is_ok() {
+            self.release(from);
+        }
+        outcome.map_err(|mark| (CloseReason::Overloaded, mark))
+    }
+
     /// A connection that was admitted from `address` has ended.
     pub fn release(&mut self, address: IpAddr) {
-        let Some(source) = Source::of(address) else {
+        let Some(source) = self.source(address) else {
             self.exempt = self.exempt.saturating_sub(1);
             return;
         };
@@ -122,11 +196,16 @@ impl Gate {
         if usage.open > 0 {
             return;
         }
-        if usage.rate.is_rested(self.now) {
+        // Who has said little is remembered for its connections alone.
+        if usage.pace.take_if(|pace| pace.rate() <= usage.rate).is_some() {
+            self.paces -= 1;
+        }
+        let rest = usage.rest();
+        if rest.is_rested(self.now) {
             self.forget(source);
             return;
         }
-        self.resting.insert((usage.rate, source));
+        self.resting.insert((rest, source));
         // Who comes from very many addresses makes the gate forget the pasts that matter least.
         if self.resting.len() > self.resting_max()
             && let Some((_, oldest)) = self.resting.pop_first()
@@ -160,7 +239,8 @@ impl Gate {
     }
 
     fn forget(&mut self, source: Source) {
-        self.sources.remove(&source);
+        let usage = self.sources.remove(&source);
+        self.paces -= usize::from(usage.is_some_and(|usage| usage.pace.is_some()));
         give_back(&mut self.sources);
     }
 
@@ -194,7 +274,11 @@ impl Gate {
 
     /// Bytes on the heap, rounded up; bounded by twice [`connections`](Limits::connections) addresses.
     pub fn footprint(&self) -> usize {
+        let paces =
+            if self.limits.messages_per_second > 0 { self.sources.len() * Pace::FOOTPRINT } else { 0 };
+        let trusted = self.trusted.capacity() * mem::size_of::<Network>();
         // A tree's nodes may be half empty.
-        self.sources.allocation_size() + 3 * self.resting.len() * mem::size_of::<(Rate, Source)>()
+        let resting = 3 * self.resting.len() * mem::size_of::<(Rate, Source)>();
+        self.sources.allocation_size() + resting + self.paces * Pace::FOOTPRINT + trusted
     }
 }

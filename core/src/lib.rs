@@ -32,6 +32,7 @@ mod connection;
 mod deadlines;
 mod dialect;
 pub mod drain;
+pub mod edge;
 mod frame;
 pub mod gate;
 mod hash;

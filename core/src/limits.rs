@@ -74,6 +74,12 @@ pub struct Limits {
     pub connects_per_second: u32,
     /// How many connections an address may open at once before the rate counts. Default 200.
     pub connects_burst: u32,
+    /// Messages that all connections of one address may send per second; 0 is any number. Default 5,000.
+    pub messages_per_second: u32,
+    /// How many of them may come at once. Default 20,000.
+    pub messages_burst: u32,
+    /// Refused connections that are told so at the same time; the rest is closed without a word. Default 64.
+    pub refusals: u32,
     /// Bytes buffered in the whole process above which it closes the largest queues. Default 1 GiB. From 80 % on new
     /// connections are refused.
     pub buffered_bytes: u64,
@@ -181,7 +187,7 @@ impl Limits {
     }
 
     /// The counts that must not be 0.
-    fn counts(&self) -> [(&'static str, u64); 28] {
+    fn counts(&self) -> [(&'static str, u64); 29] {
         [
             ("receive_max", u64::from(self.receive_max)),
             ("send_max", u64::from(self.send_max)),
@@ -198,6 +204,7 @@ impl Limits {
             ("connections", u64::from(self.connections)),
             ("connections_per_address", u64::from(self.connections_per_address)),
             ("connects_burst", u64::from(self.connects_burst)),
+            ("messages_burst", u64::from(self.messages_burst)),
             ("buffered_bytes", self.buffered_bytes),
             ("tunnel_streams", u64::from(self.tunnel_streams)),
             ("tunnel_dials", u64::from(self.tunnel_dials)),
@@ -305,6 +312,9 @@ impl Default for Limits {
             connections_per_address: 256,
             connects_per_second: 50,
             connects_burst: 200,
+            messages_per_second: 5000,
+            messages_burst: 20_000,
+            refusals: 64,
             buffered_bytes: 1 << 30,
             tunnel_streams: 1024,
             tunnel_dials: 64,

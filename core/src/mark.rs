@@ -81,6 +81,14 @@ marks! {
     ListenerFull => "listener_full",
     /// A token was not checked because as many checks wait as may wait.
     ChecksFull => "checks_full",
+    /// A connection is ended: its address sends messages too fast.
+    MessageRate => "message_rate",
+    /// A connection was refused without a word: too many are being told already.
+    RefusalSilent => "refusal_silent",
+    /// A connection's proxy did not say whom it speaks for, in time and in a form that can be read.
+    ProxyHeaderInvalid => "proxy_header_invalid",
+    /// A page of a foreign origin was not let in.
+    OriginRefused => "origin_refused",
     /// Accepting failed and waits before the next try.
     AcceptFailed => "accept_failed",
     /// A sticky binding was dropped because its node has left.

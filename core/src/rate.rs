@@ -27,14 +27,29 @@ impl Rate {
     /// Counts one event, unless it comes too soon: more than `burst` at once, and then more than `per_second`. With 0
     /// per second there is no limit. What is refused does not count.
     pub fn take(&mut self, now: Instant, per_second: u32, burst: u32) -> bool {
+        self.take_many(now, 1, per_second, burst)
+    }
+
+    /// As [`take`](Self::take) for `count` events at once: all of them, or none.
+    pub fn take_many(&mut self, now: Instant, count: u32, per_second: u32, burst: u32) -> bool {
         let Some(interval) = NANOS_PER_SECOND.checked_div(u64::from(per_second)) else { return true };
+        let Some(others) = count.checked_sub(1) else { return true };
         let now = nanos(now);
-        let base = self.schedule.max(now);
-        if base - now > interval.saturating_mul(u64::from(burst.saturating_sub(1))) {
+        let last = self.schedule.max(now).saturating_add(interval.saturating_mul(u64::from(others)));
+        if last - now > interval.saturating_mul(u64::from(burst.saturating_sub(1))) {
             return false;
         }
-        self.schedule = base.saturating_add(interval);
+        self.schedule = last.saturating_add(interval);
         true
+    }
+
+    /// As one number, to be kept where a number is.
+    pub(crate) const fn to_bits(self) -> u64 {
+        self.schedule
+    }
+
+    pub(crate) const fn from_bits(schedule: u64) -> Self {
+        Self { schedule }
     }
 
     /// Whether what has happened no longer counts.

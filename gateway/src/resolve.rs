@@ -17,9 +17,8 @@ struct Turn;
 
 impl Turn {
     fn take() -> Option<Self> {
-        let taken = LOOKUPS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
-            (now < LOOKUPS_MAX).then_some(now + 1)
-        });
+        let taken = LOOKUPS
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < LOOKUPS_MAX).then_some(now + 1));
         taken.is_ok().then_some(Self)
     }
 }

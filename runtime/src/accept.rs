@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future;
-use linkspan_core::Mark;
 use linkspan_core::backoff::Backoff;
+use linkspan_core::{CloseReason, Mark};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{Host, Permit, Runtime};
@@ -73,14 +73,27 @@ fn bind_one(address: SocketAddr, shared: bool, options: &SocketOptions) -> io::R
     Ok(socket.into())
 }
 
-/// Lets connections in until the host's door is closed, and hands each to `serve`, which spawns its task.
-///
-/// No error ends the loop: what may pass waits with a growing delay.
+/// Lets connections in until the host's door is closed, and hands each to `serve`, which spawns its task. Whom the host
+/// refuses is closed without a word; see [`accept_or`].
 pub async fn accept<R: Runtime>(
     runtime: &R,
     host: &Arc<Host>,
     listener: &R::Listener,
+    serve: impl FnMut(R::Stream, Permit),
+) {
+    // Closing is all that a flood is worth.
+    accept_or(runtime, host, listener, serve, |stream, _| drop(stream)).await;
+}
+
+/// As [`accept`], and hands whom the host refuses to `refuse`, with the reason.
+///
+/// No error ends the loop: what may pass waits with a growing delay.
+pub async fn accept_or<R: Runtime>(
+    runtime: &R,
+    host: &Arc<Host>,
+    listener: &R::Listener,
     mut serve: impl FnMut(R::Stream, Permit),
+    mut refuse: impl FnMut(R::Stream, CloseReason),
 ) {
     let mut backoff = Backoff::accept();
     let mut complaint = Complaint::default();
@@ -91,8 +104,7 @@ pub async fn accept<R: Runtime>(
                 backoff.reset();
                 match host.admit(peer) {
                     Ok(permit) => serve(stream, permit),
-                    // Closing is all that a flood is worth.
-                    Err(_) => drop(stream),
+                    Err(reason) => refuse(stream, reason),
                 }
             }
             Err(error) if is_about_peer(&error) => {}

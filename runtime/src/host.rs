@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use linkspan_core::drain::{self, Drain, Phase};
+use linkspan_core::edge::{Network, Pace};
 use linkspan_core::gate::Gate;
 use linkspan_core::hub::Admission;
-use linkspan_core::{Actions, CloseReason, ConnId, Instant, Limits, Machine, Route};
+use linkspan_core::{Actions, CloseReason, ConnId, Instant, Limits, Machine, Mark, Route};
 
 use crate::{Clock, Mail, MailAddress, Shards, Stats, Stop, lock};
 
@@ -26,6 +27,8 @@ pub struct HostConfig {
     pub shards: NonZeroUsize,
     /// Keys the tables and decides jitter: [`HostConfig::random_seed`].
     pub seed: u64,
+    /// The proxies that are believed whom they speak for; exempt from what counts per address.
+    pub trusted: Vec<Network>,
     /// How the process stops; its seed is replaced by one made from `seed`.
     pub drain: drain::Config,
 }
@@ -44,6 +47,7 @@ impl Default for HostConfig {
             admission: Admission::default(),
             shards: NonZeroUsize::new(16).unwrap_or(NonZeroUsize::MIN),
             seed: Self::random_seed(),
+            trusted: Vec::new(),
             drain: drain::Config::default(),
         }
     }
@@ -56,6 +60,7 @@ pub struct Host {
     shards: Shards,
     stats: Stats,
     gate: Mutex<Gate>,
+    trusted: Vec<Network>,
     /// Bytes that wait in send queues, in steps of [`Host::BUFFERED_STEP`] per connection.
     buffered: AtomicU64,
     next_conn: AtomicU64,
@@ -79,13 +84,15 @@ impl Host {
 
     /// A host without connections.
     pub fn new(config: HostConfig) -> Arc<Self> {
-        let HostConfig { limits, admission, shards, seed, drain } = config;
+        let HostConfig { limits, admission, shards, seed, trusted, drain } = config;
+        let gate = Gate::new(Arc::clone(&limits), seed ^ 0x6761_7465).trust(trusted.clone());
         let drain = drain::Config { seed: seed ^ 0x0064_7261_696e, ..drain };
         Arc::new(Self {
             clock: Clock::start(),
             shards: Shards::new(shards, seed, admission, &limits),
             stats: Stats::default(),
-            gate: Mutex::new(Gate::new(Arc::clone(&limits), seed ^ 0x6761_7465)),
+            gate: Mutex::new(gate),
+            trusted,
             buffered: AtomicU64::new(0),
             next_conn: AtomicU64::new(1),
             residents: Mutex::default(),
@@ -116,13 +123,24 @@ impl Host {
         &self.shards
     }
 
+    /// The proxies that are believed whom they speak for.
+    pub fn trusted(&self) -> &[Network] {
+        &self.trusted
+    }
+
     /// Hands a request to the hub: of the connection `from`, or of a service.
     pub fn route(&self, from: Option<MailAddress>, route: Route) {
         self.route_at(self.clock.now(), from, route);
     }
 
-    pub(crate) fn route_at(&self, now: Instant, from: Option<MailAddress>, route: Route) {
-        self.shards.route(now, from, route, &self.stats);
+    /// As [`route`](Self::route); gives a mailbox that is now [crowded](Mail::is_crowded).
+    pub(crate) fn route_at(
+        &self,
+        now: Instant,
+        from: Option<MailAddress>,
+        route: Route,
+    ) -> Option<Arc<dyn Mail>> {
+        self.shards.route(now, from, route, &self.stats)
     }
 
     /// Lets a connection from `peer` in.
@@ -138,6 +156,7 @@ impl Host {
         let mut gate = lock(&self.gate);
         gate.set_buffered(self.buffered());
         let outcome = gate.admit(now, peer.ip());
+        let pace = if outcome.is_ok() { gate.pace(peer.ip()) } else { None };
         drop(gate);
         if let Err((reason, mark)) = outcome {
             self.stats.mark(mark);
@@ -146,7 +165,7 @@ impl Host {
         self.stats.count_open();
         let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
         let limits = Arc::clone(&self.limits);
-        let permit = Permit { host: Arc::clone(self), conn, peer, opened_at: now, limits };
+        let permit = Permit { host: Arc::clone(self), conn, peer, pace, opened_at: now, limits };
         self.drain_event(drain::Event::Opened);
         Ok(permit)
     }
@@ -254,6 +273,7 @@ pub struct Permit {
     host: Arc<Host>,
     conn: ConnId,
     peer: SocketAddr,
+    pace: Option<Pace>,
     opened_at: Instant,
     limits: Arc<Limits>,
 }
@@ -269,9 +289,46 @@ impl Permit {
         self.conn
     }
 
-    /// Where the connection comes from.
+    /// Where the connection comes from: the client behind the proxy, once it is [known](Self::speak_for).
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Says for whom a trusted proxy has opened the connection: limits and logs are about that client from now on.
+    ///
+    /// # Errors
+    ///
+    /// What the client should be told: its address may not have another connection. It is counted already.
+    pub fn speak_for(&mut self, client: SocketAddr) -> Result<(), CloseReason> {
+        let now = self.host.clock.now();
+        let mut gate = lock(&self.host.gate);
+        let outcome = gate.transfer(now, self.peer.ip(), client.ip());
+        if outcome.is_ok() {
+            self.pace = gate.pace(client.ip());
+        }
+        drop(gate);
+        if let Err((reason, mark)) = outcome {
+            self.host.stats.mark(mark);
+            return Err(reason);
+        }
+        self.peer = client;
+        Ok(())
+    }
+
+    /// Counts messages of the client; false, and counted, if its address sends them too fast.
+    pub(crate) fn allows(&self, now: Instant, messages: u32) -> bool {
+        let allowed = messages == 0 || self.pace.as_ref().is_none_or(|pace| pace.allows(now, messages));
+        if !allowed {
+            self.host.stats.mark(Mark::MessageRate);
+        }
+        allowed
+    }
+
+    /// Takes the limit of messages off the connection: for a tunnel, whose streams have limits of their own.
+    #[must_use]
+    pub fn unpaced(mut self) -> Self {
+        self.pace = None;
+        self
     }
 
     /// When it was let in.

@@ -34,7 +34,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 // A transport writes from it.
 pub use linkspan_core::Outbox;
 
-pub use self::accept::{SocketOptions, accept, bind};
+pub use self::accept::{SocketOptions, accept, accept_or, bind};
 pub use self::app::App;
 pub use self::clock::Clock;
 pub use self::ending::{Drained, stop};

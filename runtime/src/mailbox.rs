@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 use linkspan_core::{CloseReason, Delivery};
 
@@ -45,6 +45,18 @@ pub trait Mail: Send + Sync {
 
     /// Ends the connection at once, without a goodbye.
     fn abort(&self, reason: CloseReason);
+
+    /// Whether so much waits for the connection's task that others should let it run before they send more. That is
+    /// about the task alone, which takes everything whenever it runs, and not about its peer.
+    fn is_crowded(&self) -> bool {
+        false
+    }
+
+    /// Ready when the mailbox is not crowded, or the connection takes nothing more.
+    fn poll_roomy(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
 }
 
 /// What the task of a connection is doing, as far as whoever posts must know.
@@ -59,6 +71,7 @@ mod signal {
 
 struct Shared<C> {
     signal: AtomicU8,
+    crowded: AtomicBool,
     capacity: u32,
     state: Mutex<State<C>>,
 }
@@ -66,6 +79,8 @@ struct Shared<C> {
 struct State<C> {
     queue: VecDeque<Post<C>>,
     waker: Option<Waker>,
+    /// Who waits until the queue is not crowded.
+    waiting: Vec<Waker>,
     drain: Option<CloseReason>,
     abort: Option<CloseReason>,
     closed: bool,
@@ -99,6 +114,9 @@ impl<C> Shared<C> {
                 return Err(PushError::Full);
             }
             state.queue.push_back(post);
+            if state.queue.len() > self.capacity as usize / 2 {
+                self.crowded.store(true, Ordering::Relaxed);
+            }
             Ok(())
         })
     }
@@ -124,13 +142,39 @@ impl<C: Send> Mail for Shared<C> {
             Ok(())
         });
     }
+
+    fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    fn poll_roomy(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.state);
+        if state.closed || !self.is_crowded() {
+            return Poll::Ready(());
+        }
+        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            state.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
 }
 
 /// A new mailbox for at most `capacity` entries, and the end its connection reads.
 pub fn mailbox<C>(capacity: u32) -> (Mailbox<C>, Inbox<C>) {
-    let state = State { queue: VecDeque::new(), waker: None, drain: None, abort: None, closed: false };
-    let shared =
-        Arc::new(Shared { signal: AtomicU8::new(signal::RUNNING), capacity, state: Mutex::new(state) });
+    let state = State {
+        queue: VecDeque::new(),
+        waker: None,
+        waiting: Vec::new(),
+        drain: None,
+        abort: None,
+        closed: false,
+    };
+    let shared = Arc::new(Shared {
+        signal: AtomicU8::new(signal::RUNNING),
+        crowded: AtomicBool::new(false),
+        capacity,
+        state: Mutex::new(state),
+    });
     (Mailbox(Arc::clone(&shared)), Inbox(shared))
 }
 
@@ -219,7 +263,16 @@ impl<C> Inbox<C> {
     pub fn take(&self) -> Taken<C> {
         let mut state = lock(&self.0.state);
         self.0.signal.store(signal::RUNNING, Ordering::Release);
-        Taken { posts: mem::take(&mut state.queue), drain: state.drain.take(), abort: state.abort.take() }
+        self.0.crowded.store(false, Ordering::Relaxed);
+        let waiting = mem::take(&mut state.waiting);
+        let taken = Taken {
+            posts: mem::take(&mut state.queue),
+            drain: state.drain.take(),
+            abort: state.abort.take(),
+        };
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+        taken
     }
 
     /// Says that the task runs: posts need not wake it.
@@ -250,8 +303,11 @@ impl<C> Inbox<C> {
         let mut state = lock(&self.0.state);
         state.closed = true;
         self.0.signal.store(signal::RUNNING, Ordering::Release);
+        self.0.crowded.store(false, Ordering::Relaxed);
+        let waiting = mem::take(&mut state.waiting);
         let waste = (mem::take(&mut state.queue), state.waker.take());
         drop(state);
+        waiting.into_iter().for_each(Waker::wake);
         drop(waste);
     }
 }

@@ -34,30 +34,44 @@ impl Shards {
         Self { shards, seed }
     }
 
-    /// Hands `route` to the shard that owns it, and performs what the shard asks for after its lock was released.
-    pub fn route(&self, now: Instant, from: Option<MailAddress>, route: Route, stats: &Stats) {
+    /// Hands `route` to the shard that owns it, and performs what the shard asks for after its lock was released. Gives
+    /// a mailbox that is [crowded](Mail::is_crowded) by it: whoever sends more should wait until it is not.
+    pub fn route(
+        &self,
+        now: Instant,
+        from: Option<MailAddress>,
+        route: Route,
+        stats: &Stats,
+    ) -> Option<Arc<dyn Mail>> {
         let shard = &self.shards[route.shard(self.shards.len(), self.seed)];
         let mut actions = ACTIONS.take();
         lock(shard).handle_event(now, Event::Routed { from, route }, &mut actions);
-        let mut refused = Vec::new();
+        let mut returns = Returns::default();
         loop {
             for action in actions.drain() {
                 if let Action::Deliver { to, delivery: Delivery::Presence { key, platforms } } = action {
-                    tell(shard, &to, &key, platforms, &mut refused);
+                    tell(shard, &to, &key, platforms, &mut returns);
                 } else {
-                    perform(action, &mut refused, stats);
+                    perform(action, &mut returns, stats);
                 }
             }
-            if refused.is_empty() {
+            if returns.refused.is_empty() {
                 break;
             }
             // Mailboxes were full: the shard knows what that means for their connections.
             let mut shard = lock(shard);
-            for (to, overflow) in refused.drain(..) {
+            for (to, overflow) in returns.refused.drain(..) {
                 shard.handle_event(now, Event::Refused { to, overflow }, &mut actions);
             }
         }
         ACTIONS.set(actions);
+        returns.crowded
+    }
+
+    /// How many sessions are registered under `key` at this moment.
+    pub fn sessions_of(&self, key: &Key) -> usize {
+        let shard = Route::Unregister(key.clone()).shard(self.shards.len(), self.seed);
+        lock(&self.shards[shard]).sessions_of(key)
     }
 
     /// How many sessions are registered.
@@ -76,7 +90,12 @@ impl Shards {
     }
 }
 
-type Refused = Vec<(MailAddress, Overflow)>;
+/// What mailboxes say to deliveries.
+#[derive(Default)]
+struct Returns {
+    refused: Vec<(MailAddress, Overflow)>,
+    crowded: Option<Arc<dyn Mail>>,
+}
 
 /// Tells on what a user is online. The lock is free meanwhile, so another thread's newer news may have arrived first:
 /// what was told is compared with what is, until they agree. So the last that a watcher hears is true, whoever tells it.
@@ -85,11 +104,11 @@ fn tell(
     to: &Recipients<Arc<dyn Mail>>,
     key: &Key,
     mut platforms: PlatformSet,
-    refused: &mut Refused,
+    returns: &mut Returns,
 ) {
     loop {
         for one in to.as_slice() {
-            deliver(one, Delivery::Presence { key: key.clone(), platforms }, refused);
+            deliver(one, Delivery::Presence { key: key.clone(), platforms }, returns);
         }
         let now = lock(shard).platforms_of(key);
         if now == platforms {
@@ -99,13 +118,13 @@ fn tell(
     }
 }
 
-fn perform(action: Action<Arc<dyn Mail>>, refused: &mut Refused, stats: &Stats) {
+fn perform(action: Action<Arc<dyn Mail>>, returns: &mut Returns, stats: &Stats) {
     match action {
         Action::Close { to, reason } => close(&to, reason),
-        Action::Deliver { to: Recipients::One(to), delivery } => deliver(&to, delivery, refused),
+        Action::Deliver { to: Recipients::One(to), delivery } => deliver(&to, delivery, returns),
         Action::Deliver { to: Recipients::Many(all), delivery } => {
             for to in all.iter() {
-                deliver(to, delivery.clone(), refused);
+                deliver(to, delivery.clone(), returns);
             }
         }
         Action::Mark(mark) => stats.mark(mark),
@@ -121,13 +140,15 @@ fn close(to: &Recipients<Arc<dyn Mail>>, reason: CloseReason) {
     }
 }
 
-fn deliver(to: &MailAddress, delivery: Delivery, refused: &mut Refused) {
+fn deliver(to: &MailAddress, delivery: Delivery, returns: &mut Returns) {
     let overflow = match &delivery {
         Delivery::Push(push) => push.overflow(),
         _ => Overflow::Close,
     };
     // A closed mailbox belongs to a connection that is just about to leave the hub.
-    if to.mailbox.deliver(delivery) == Err(PushError::Full) {
-        refused.push((to.clone(), overflow));
+    match to.mailbox.deliver(delivery) {
+        Err(PushError::Full) => returns.refused.push((to.clone(), overflow)),
+        Ok(()) if to.mailbox.is_crowded() => returns.crowded = Some(Arc::clone(&to.mailbox)),
+        Ok(()) | Err(PushError::Closed) => {}
     }
 }

@@ -1,5 +1,6 @@
 //! One transport connection: the shell around a [`Dialect`].
 
+mod registration;
 mod shared;
 
 use bytes::Bytes;
@@ -113,6 +114,11 @@ impl<D: Dialect> Connection<D> {
     /// Whether the application should produce more answers now. False while too much waits to be written.
     pub fn has_room(&self) -> bool {
         self.shared.has_room()
+    }
+
+    /// How many messages of the peer were read since the last call: what a [`Pace`](crate::edge::Pace) counts.
+    pub fn take_messages(&mut self) -> u32 {
+        self.shared.take_messages()
     }
 
     /// Whether the close action was emitted.

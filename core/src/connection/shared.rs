@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
+use super::registration::Registration;
 use super::{Action, Flushed};
 use crate::deadlines::Deadlines;
 use crate::hub::{Badge, Device};
@@ -36,25 +37,6 @@ enum State {
     Ended,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Registration {
-    Key(Key),
-    Group(GroupId),
-    Watch(Key),
-    Wait(Key),
-}
-
-impl Registration {
-    fn undo(self) -> Route {
-        match self {
-            Self::Key(key) => Route::Unregister(key),
-            Self::Group(group) => Route::Leave(group),
-            Self::Watch(key) => Route::Unwatch(key),
-            Self::Wait(key) => Route::Unwait(key),
-        }
-    }
-}
-
 /// The state of the shell.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -82,6 +64,8 @@ pub(crate) struct Shared {
     /// What was left for an unfinished package when reading stopped.
     unfinished_left: Option<Duration>,
     postponed: bool,
+    /// Messages since the driver last asked.
+    messages: u32,
 }
 
 impl Shared {
@@ -104,6 +88,7 @@ impl Shared {
             paused_at: None,
             unfinished_left: None,
             postponed: false,
+            messages: 0,
         }
     }
 
@@ -308,6 +293,11 @@ impl Shared {
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard_at = now;
         self.postponed = false;
+        self.messages = self.messages.saturating_add(1);
+    }
+
+    pub(super) fn take_messages(&mut self) -> u32 {
+        mem::take(&mut self.messages)
     }
 
     /// Replaces the two spans for this connection alone.

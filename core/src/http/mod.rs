@@ -7,8 +7,10 @@
 //!
 //! - [`path`]: cleaning, decoding and escaping of paths, and the host without its port.
 //! - [`router`]: which registered pattern answers a request.
+//! - [`patience`]: when a client that is owed an answer has done too little for it.
 //! - [`pool`]: which connection carries a request, and which one is kept.
 
 pub mod path;
+pub mod patience;
 pub mod pool;
 pub mod router;

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 
 use hyper::{Method, StatusCode};
 use linkspan_core::CloseReason;
-use linkspan_core::chat::{Server, ServerCommand, ServerConfig, ServerNotice, parse_user};
+use linkspan_core::chat::{Server, ServerCommand, ServerConfig, ServerNotice, parse_user, user_key};
 use linkspan_core::http::router::RegisterError;
+use linkspan_core::hub::Admission;
 use linkspan_runtime::{App, Permit, Runtime, SocketTransport, mailbox, spawn};
 
 use crate::http::{Asked, Reply, Routes, not_allowed, open_socket, text, upgrade};
@@ -30,6 +31,11 @@ fn answer<R: Runtime>(config: &Arc<ServerConfig>, asked: &Asked<R>) -> Reply<R> 
     let Ok(user) = parse_user(user) else {
         return text(StatusCode::BAD_REQUEST, "invalid user id\n").into();
     };
+    // Two that ask in the same moment may both be let in here; then the hub refuses one, with close code 4002.
+    let rejects = config.on_duplicate == Admission::RejectNew;
+    if rejects && asked.visit.host.shards().sessions_of(&user_key(user)) > 0 {
+        return text(StatusCode::CONFLICT, "user already connected\n").into();
+    }
     let switch = match upgrade(&asked.request, &asked.visit) {
         Ok(switch) => switch,
         Err(refusal) => return refusal.into(),

@@ -37,6 +37,9 @@ pub(super) fn limits(args: &LimitArgs) -> Limits {
         connections_per_address: args.connections_per_address.unwrap_or(default.connections_per_address),
         connects_per_second: args.connects_per_second.unwrap_or(default.connects_per_second),
         connects_burst: args.connects_burst.unwrap_or(default.connects_burst),
+        messages_per_second: args.messages_per_second.unwrap_or(default.messages_per_second),
+        messages_burst: args.messages_burst.unwrap_or(default.messages_burst),
+        refusals: args.refusals.unwrap_or(default.refusals),
         buffered_bytes: args.buffered_bytes.unwrap_or(default.buffered_bytes),
         ..default
     }

@@ -4,6 +4,7 @@ mod agent;
 mod args;
 mod chat;
 mod connect;
+mod edge;
 mod go_flags;
 mod im;
 mod input;

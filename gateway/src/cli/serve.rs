@@ -15,7 +15,7 @@ use linkspan_runtime::{HostConfig, Placement, Runtime, Signal, Workers};
 
 use super::args::{DemoArgs, PlacementArg, PomeloArgs, RunArgs, SameUidArg, ServeArgs, StopArgs};
 use super::limits::{fit_files, limits};
-use super::{Exit, Failure, chat, im, logging, output, pomelo, tunnel};
+use super::{Exit, Failure, chat, edge, im, logging, output, pomelo, tunnel};
 use crate::demo;
 use crate::im::backend;
 use crate::server::{Addresses, Config, Gateway, StartError};
@@ -34,7 +34,8 @@ pub(super) fn serve<R: Runtime>(args: &ServeArgs) -> Result<(), Failure> {
         pomelo_tcp: args.pomelo_tcp,
         pomelo_ws: args.pomelo_ws,
         http: args.http,
-        host: host(limits, &args.stop, &args.pomelo),
+        edge: edge::config(&args.edge)?,
+        host: HostConfig { trusted: args.edge.trust_proxy.clone(), ..host(limits, &args.stop, &args.pomelo) },
         chat: chat::config(&args.chat),
         im: im::config(&args.im)?,
         pomelo: pomelo::config(&args.pomelo)?,

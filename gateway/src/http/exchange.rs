@@ -4,29 +4,36 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
 use hyper::server::conn::http1;
+use hyper::{Request, Response};
+use linkspan_core::edge::client_of;
 use linkspan_runtime::{Mail, Permit, Runtime};
 use smol_hyper::rt::FuturesIo;
 
+use super::state::{Owed, State};
 use super::timer::RuntimeTimer;
 use super::visitor::Visitor;
-use super::{Answer, Reply, Site, Takeover, Visit};
+use super::wire::Wire;
+use super::{Reply, Site, Visit};
+use crate::edge::{EdgeConfig, too_many};
 
-/// The bounds of one connection's HTTP.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+/// What holds for every connection of a listener.
+#[derive(Clone)]
+pub(crate) struct Rules {
     /// How long a request's head may take, and how long a connection may idle between requests.
     pub(crate) head_timeout: Duration,
-    /// How long the connection may speak HTTP altogether.
-    pub(crate) lifetime: Duration,
+    /// How long the connection may speak HTTP altogether; `None` is as long as it has something to say.
+    pub(crate) lifetime: Option<Duration>,
+    /// Who may come in.
+    pub(crate) edge: Arc<EdgeConfig>,
 }
 
 const HEAD_MAX: usize = 16 * 1024;
@@ -36,29 +43,45 @@ const FIELDS_MAX: usize = 64;
 struct Front<R: Runtime, P> {
     site: Arc<P>,
     visit: Arc<Visit<R>>,
-    /// Who has the connection after the answer that is on its way.
-    takeover: Arc<Mutex<Option<Takeover<R>>>>,
+    state: Arc<State<R>>,
 }
 
 impl<R: Runtime, P: Site<R>> hyper::service::Service<Request<Incoming>> for Front<R, P> {
-    type Response = Answer;
+    type Response = Response<Owed<R>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (site, visit, takeover) =
-            (Arc::clone(&self.site), Arc::clone(&self.visit), Arc::clone(&self.takeover));
+        let (site, state) = (Arc::clone(&self.site), Arc::clone(&self.state));
+        let visit = visit_of(&self.visit, request.headers());
+        let owed = state.owe();
         Box::pin(async move {
-            Ok(match site.answer(request, &visit).await {
+            let answer = match site.answer(request, &visit).await {
                 Reply::Answer(answer) => answer,
-                Reply::Upgrade(answer, next) => {
-                    *takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
-                    answer
-                }
-            })
+                Reply::Upgrade(answer, takeover) => match state.hand_over(visit.client, takeover) {
+                    Ok(()) => answer,
+                    Err(reason) => too_many(reason),
+                },
+            };
+            Ok(owed.around(answer))
         })
     }
 }
+
+/// The connection as one request sees it: a proxy speaks for many clients.
+fn visit_of<R: Runtime>(visit: &Arc<Visit<R>>, headers: &HeaderMap) -> Arc<Visit<R>> {
+    let trusted = visit.host.trusted();
+    if trusted.is_empty() || !headers.contains_key(FORWARDED_FOR) {
+        return Arc::clone(visit);
+    }
+    // What is no text is nothing that a proxy of ours has written.
+    let fields: Vec<_> =
+        headers.get_all(FORWARDED_FOR).iter().map(|field| field.to_str().unwrap_or_default()).collect();
+    let client = client_of(visit.client, fields, trusted);
+    Arc::new(Visit { client, ..Visit::clone(visit) })
+}
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Answers requests until the connection ends, or is handed over.
 pub(crate) async fn exchange<R: Runtime, P: Site<R>>(
@@ -66,21 +89,23 @@ pub(crate) async fn exchange<R: Runtime, P: Site<R>>(
     stream: R::Stream,
     permit: Permit,
     site: Arc<P>,
-    bounds: Bounds,
+    rules: Rules,
 ) {
-    let takeover = Arc::new(Mutex::new(None));
+    let host = Arc::clone(permit.host());
     let visit = Arc::new(Visit {
         runtime: runtime.clone(),
-        host: Arc::clone(permit.host()),
+        host: Arc::clone(&host),
+        edge: Arc::clone(&rules.edge),
         conn: permit.conn(),
         client: permit.peer(),
     });
-    let front = Front { site, visit, takeover: Arc::clone(&takeover) };
-    if let Some((stream, rest)) = speak(&runtime, stream, &permit, front, bounds).await {
-        let takeover = takeover.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(takeover) = takeover {
-            takeover(&runtime, stream, rest, permit);
-        }
+    let state = State::new(Arc::clone(&host), permit);
+    let front = Front { site, visit, state: Arc::clone(&state) };
+    let upgraded = speak(&runtime, stream, front, &rules).await;
+    if let Some((stream, rest)) = upgraded
+        && let Some((takeover, permit)) = state.take_over()
+    {
+        takeover(&runtime, stream, rest, permit);
     }
 }
 
@@ -88,50 +113,65 @@ pub(crate) async fn exchange<R: Runtime, P: Site<R>>(
 async fn speak<R: Runtime, P: Site<R>>(
     runtime: &R,
     stream: R::Stream,
-    permit: &Permit,
     front: Front<R, P>,
-    bounds: Bounds,
+    rules: &Rules,
 ) -> Option<(R::Stream, Bytes)> {
     let mut http = http1::Builder::new();
     http.timer(RuntimeTimer(runtime.clone()))
-        .header_read_timeout(bounds.head_timeout)
+        .header_read_timeout(rules.head_timeout)
         .max_headers(FIELDS_MAX)
         .max_header_size(HEAD_MAX)
-        .max_buf_size(HEAD_MAX + 1024)
-        .half_close(true);
-    let takeover = Arc::clone(&front.takeover);
-    let mut connection = http.serve_connection(FuturesIo::new(stream), front);
-    let mut end = pin!(runtime.sleep_until(Instant::now() + bounds.lifetime));
+        .max_buf_size(HEAD_MAX + 1024);
+    let state = Arc::clone(&front.state);
+    let host = Arc::clone(&front.visit.host);
     let visitor = Visitor::new();
-    permit.host().move_in(permit.conn(), &(Arc::clone(&visitor) as Arc<dyn Mail>));
+    host.move_in(front.visit.conn, &(Arc::clone(&visitor) as Arc<dyn Mail>));
+    let wire = Wire::new(stream, Arc::clone(&state));
+    let mut connection = http.serve_connection(FuturesIo::new(wire), front);
+    let mut end = rules.lifetime.map(|lifetime| Instant::now() + lifetime);
+    let mut sleep = pin!(runtime.sleep_until(end.unwrap_or_else(Instant::now)));
     let mut leaving = false;
     let outcome = poll_fn(|cx| {
         if !leaving && visitor.poll_leave(cx).is_ready() {
             leaving = true;
             Pin::new(&mut connection).graceful_shutdown();
-            // hyper waits for the rest of a head that has begun: not when the process stops.
-            R::reset(end.as_mut(), Instant::now() + LINGER);
+            // hyper waits for the rest of a head that has begun: not when the process stops. An answer that is on its
+            // way may take as long as the stop does.
+            end = (!state.is_owing()).then(|| Instant::now() + LINGER);
         }
-        if visitor.poll_gone(cx).is_ready() || end.as_mut().poll(cx).is_ready() {
+        if visitor.poll_gone(cx).is_ready() {
             return Poll::Ready(None);
         }
-        connection.poll_without_shutdown(cx).map(Some)
+        if let Poll::Ready(outcome) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(Some(outcome));
+        }
+        loop {
+            let now = host.clock().now();
+            if state.is_over(now) || end.is_some_and(|end| end <= host.clock().to_std(now)) {
+                return Poll::Ready(None);
+            }
+            let patience = state.next_timeout().map(|at| host.clock().to_std(at));
+            let Some(due) = [patience, end].into_iter().flatten().min() else { return Poll::Pending };
+            R::reset(sleep.as_mut(), due);
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
     })
     .await?;
     let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
+    let mut stream = parts.io.into_inner().into_inner();
     match outcome {
-        Ok(()) if takeover.lock().unwrap_or_else(PoisonError::into_inner).is_some() => {
-            return Some((stream, parts.read_buf));
-        }
+        Ok(()) if state.is_handed_over() => return Some((stream, parts.read_buf)),
         Ok(()) => {}
         Err(error) if error.is_timeout() => {
             tracing::debug!("HTTP head timed out");
-            let _ = or_end(end.as_mut(), stream.write_all(LATE)).await;
+            let end = runtime.sleep_until(Instant::now() + LINGER);
+            let _ = or_end(end, stream.write_all(LATE)).await;
         }
         Err(error) => tracing::debug!(%error, "HTTP connection failed"),
     }
-    let grace = pin!(runtime.sleep_until(Instant::now() + LINGER));
+    let grace = runtime.sleep_until(Instant::now() + LINGER);
     let _ = or_end(grace, linger(&mut stream)).await;
     None
 }
@@ -139,8 +179,8 @@ async fn speak<R: Runtime, P: Site<R>>(
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain\r\n\
     content-length: 39\r\n\r\nThe head of the request took too long.\n";
 
-/// How long a closed connection is still read.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long a closed connection is still read, and a client that has ended its side still answered.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// Closes for writing, then throws away a little of what the peer still sends: a socket closed on unread data is reset,
 /// and the reset can overtake the answer.

@@ -9,12 +9,14 @@ mod exchange;
 mod pages;
 mod routes;
 mod site;
+mod state;
 mod timer;
 mod upgrade;
 mod visitor;
+mod wire;
 
 pub(crate) use self::body::{Answer, Body, BoxError, empty, full, json, not_allowed, text, typed};
-pub(crate) use self::exchange::{Bounds, exchange};
+pub(crate) use self::exchange::{Rules, exchange};
 pub(crate) use self::pages::Pages;
 pub(crate) use self::routes::{Asked, Params, Routes};
 pub(crate) use self::site::{Reply, Site, Takeover, Visit};

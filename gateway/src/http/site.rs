@@ -10,6 +10,7 @@ use linkspan_core::ConnId;
 use linkspan_runtime::{Host, Permit, Runtime};
 
 use super::Answer;
+use crate::edge::EdgeConfig;
 
 /// What becomes of a request.
 pub(crate) enum Reply<R: Runtime> {
@@ -36,6 +37,8 @@ pub(crate) struct Visit<R> {
     pub(crate) runtime: R,
     /// What all connections share.
     pub(crate) host: Arc<Host>,
+    /// Who may come in.
+    pub(crate) edge: Arc<EdgeConfig>,
     /// The number of the connection.
     pub(crate) conn: ConnId,
     /// Where the client is, as far as it can be trusted.

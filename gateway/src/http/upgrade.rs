@@ -7,11 +7,12 @@ use async_tungstenite::tungstenite::protocol::Role;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Method, Request, StatusCode, Version};
-use linkspan_core::Limits;
+use linkspan_core::edge::Origins;
+use linkspan_core::{Limits, Mark};
 use linkspan_runtime::{Permit, Runtime, SocketTransport};
 
 use super::{Answer, Reply, Site, Takeover, Visit, empty, not_allowed, text};
@@ -37,10 +38,15 @@ impl<R: Runtime> Site<R> for WebSockets<R> {
     }
 }
 
-/// The answer to an opening handshake (RFC 6455 §4.2): the 101, or why there is none.
-pub(crate) fn upgrade<R>(request: &Request<Incoming>, _visit: &Visit<R>) -> Result<Answer, Answer> {
+/// The answer to an opening handshake (RFC 6455 §4.2): the 101, or why there is none. Pages of a foreign origin are
+/// refused.
+pub(crate) fn upgrade<R>(request: &Request<Incoming>, visit: &Visit<R>) -> Result<Answer, Answer> {
     if request.method() != Method::GET {
         return Err(not_allowed("GET"));
+    }
+    if !is_own_page(request.headers(), &visit.edge.origins) {
+        visit.host.stats().mark(Mark::OriginRefused);
+        return Err(text(StatusCode::FORBIDDEN, FOREIGN));
     }
     handshake(request.version(), request.headers())
 }
@@ -59,6 +65,15 @@ pub(crate) fn open_socket<R: Runtime>(
         let transport = SocketTransport::new(stream, Role::Server, rest.to_vec(), &limits).await;
         start(&own, transport, permit);
     });
+}
+
+const FOREIGN: &str = "Pages of this origin may not connect here. The operator can allow it: --origin URL.\n";
+
+/// Whether the page that asks, if it is one, may connect.
+fn is_own_page(headers: &HeaderMap, origins: &Origins) -> bool {
+    // A text of other than visible ASCII is nobody's origin.
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    origins.allows(text(ORIGIN), text(HOST).unwrap_or_default())
 }
 
 fn handshake(version: Version, headers: &HeaderMap) -> Result<Answer, Answer> {

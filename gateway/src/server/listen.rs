@@ -1,17 +1,18 @@
 //! The listeners, and what becomes of a connection that comes in.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use linkspan_runtime::{Host, Permit, Runtime, Workers, accept, bind};
+use futures_lite::FutureExt;
+use linkspan_core::Mark;
+use linkspan_runtime::{Host, Permit, Runtime, Workers, accept_or, bind};
 
-use super::{Addresses, Config, StartError};
-use crate::http::{Bounds, Site, exchange};
-
-/// How long a connection to the HTTP address may live, however busy it is.
-const HTTP_LIFETIME: Duration = Duration::from_secs(300);
+use super::{Addresses, Config, EdgeConfig, StartError};
+use crate::edge::{Refusals, read_header};
+use crate::http::{Rules, Site, exchange};
 
 /// Sockets that listen, one per worker and address; nothing is accepted yet.
 pub(super) struct Listeners {
@@ -26,8 +27,17 @@ struct Bound {
     sockets: Vec<TcpListener>,
 }
 
-/// What is done with a connection: it spawns a task and returns.
-pub(super) type Serve<R> = Arc<dyn Fn(&R, <R as Runtime>::Stream, Permit) + Send + Sync>;
+/// What a listener does with its connections; both spawn a task and return.
+#[derive(Clone)]
+pub(super) struct Service<R: Runtime> {
+    /// With one that was let in.
+    serve: Serve<R>,
+    /// With one that was not.
+    refuse: Refuse<R>,
+}
+
+type Serve<R> = Arc<dyn Fn(&R, <R as Runtime>::Stream, Permit) + Send + Sync>;
+type Refuse<R> = Arc<dyn Fn(&R, &Host, <R as Runtime>::Stream) + Send + Sync>;
 
 impl Listeners {
     /// Binds every address of `config`.
@@ -55,18 +65,24 @@ impl Listeners {
         self,
         workers: &Workers<R>,
         host: &Arc<Host>,
-        mut serving: impl FnMut(&'static str) -> Option<Serve<R>>,
+        edge: &EdgeConfig,
+        mut serving: impl FnMut(&'static str) -> Option<Service<R>>,
     ) -> Result<(), StartError> {
         for Bound { name, address, sockets } in self.bound {
-            let Some(serve) = serving(name) else { continue };
+            let Some(mut service) = serving(name) else { continue };
+            if edge.proxy_protocol {
+                service = behind_proxies(service);
+            }
             for (runtime, socket) in workers.iter().zip(sockets) {
                 let listener = runtime.listen(socket).map_err(|source| {
                     host.closed_door().raise();
                     StartError::Listen { name, address, source }
                 })?;
-                let (own, host, serve) = (runtime.clone(), Arc::clone(host), Arc::clone(&serve));
+                let (own, host, Service { serve, refuse }) =
+                    (runtime.clone(), Arc::clone(host), service.clone());
                 runtime.spawn(async move {
-                    accept(&own, &host, &listener, |stream, permit| serve(&own, stream, permit)).await;
+                    let serve = |stream, permit| serve(&own, stream, permit);
+                    accept_or(&own, &host, &listener, serve, |stream, _| refuse(&own, &host, stream)).await;
                 });
             }
         }
@@ -74,21 +90,68 @@ impl Listeners {
     }
 }
 
-/// Answers HTTP with `site`; connections that are not upgraded may live as long as it is useful.
-pub(super) fn serve_http<R: Runtime>(site: impl Site<R>) -> Serve<R> {
-    serve_site(site, |_| HTTP_LIFETIME)
+/// Hands connections to `serve`; whoever is refused is closed.
+pub(super) fn serve_tcp<R: Runtime>(
+    serve: impl Fn(&R, R::Stream, Permit) + Send + Sync + 'static,
+) -> Service<R> {
+    // Closing is all that a flood is worth.
+    Service { serve: Arc::new(serve), refuse: Arc::new(|_, _, stream| drop(stream)) }
+}
+
+/// Answers HTTP with `site`; connections may live as long as they are of use.
+pub(super) fn serve_http<R: Runtime>(site: impl Site<R>, edge: &EdgeConfig) -> Service<R> {
+    serve_site(site, edge, |_| None)
 }
 
 /// Upgrades connections with `site`; one that is not upgraded soon ends.
-pub(super) fn serve_sockets<R: Runtime>(site: impl Site<R>) -> Serve<R> {
-    serve_site(site, |head_timeout| head_timeout.saturating_mul(2))
+pub(super) fn serve_sockets<R: Runtime>(site: impl Site<R>, edge: &EdgeConfig) -> Service<R> {
+    serve_site(site, edge, |head_timeout| Some(head_timeout.saturating_mul(2)))
 }
 
-fn serve_site<R: Runtime>(site: impl Site<R>, lifetime: fn(Duration) -> Duration) -> Serve<R> {
-    let site = Arc::new(site);
-    Arc::new(move |runtime, stream, permit| {
+fn serve_site<R: Runtime>(
+    site: impl Site<R>,
+    edge: &EdgeConfig,
+    lifetime: fn(Duration) -> Option<Duration>,
+) -> Service<R> {
+    let (site, edge, refusals) = (Arc::new(site), Arc::new(edge.clone()), Refusals::default());
+    let serve = move |runtime: &R, stream, permit: Permit| {
         let head_timeout = permit.host().limits().handshake_timeout;
-        let bounds = Bounds { head_timeout, lifetime: lifetime(head_timeout) };
-        runtime.spawn(exchange(runtime.clone(), stream, permit, Arc::clone(&site), bounds));
-    })
+        let rules = Rules { head_timeout, lifetime: lifetime(head_timeout), edge: Arc::clone(&edge) };
+        runtime.spawn(exchange(runtime.clone(), stream, permit, Arc::clone(&site), rules));
+    };
+    let refuse = move |runtime: &R, host: &Host, stream| refusals.refuse(runtime, host, stream);
+    Service { serve: Arc::new(serve), refuse: Arc::new(refuse) }
+}
+
+/// The same service for connections of which those from trusted proxies begin with a PROXY header.
+fn behind_proxies<R: Runtime>(service: Service<R>) -> Service<R> {
+    let Service { serve, refuse } = service;
+    let onwards = Arc::clone(&refuse);
+    let serve = move |runtime: &R, mut stream: R::Stream, mut permit: Permit| {
+        let peer = permit.peer();
+        if !permit.host().trusted().iter().any(|network| network.contains(peer.ip())) {
+            return serve(runtime, stream, permit);
+        }
+        let (own, serve, refuse) = (runtime.clone(), Arc::clone(&serve), Arc::clone(&onwards));
+        let end = runtime.sleep_until(Instant::now() + permit.host().limits().handshake_timeout);
+        runtime.spawn(async move {
+            let late = async {
+                end.await;
+                Err(io::ErrorKind::TimedOut.into())
+            };
+            let host = Arc::clone(permit.host());
+            match read_header(&mut stream).or(late).await {
+                Ok(None) => serve(&own, stream, permit),
+                Ok(Some(client)) => match permit.speak_for(client) {
+                    Ok(()) => serve(&own, stream, permit),
+                    Err(_) => refuse(&own, &host, stream),
+                },
+                Err(error) => {
+                    host.stats().mark(Mark::ProxyHeaderInvalid);
+                    tracing::debug!(%peer, %error, "no PROXY header");
+                }
+            }
+        });
+    };
+    Service { serve: Arc::new(serve), refuse }
 }

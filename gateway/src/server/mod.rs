@@ -15,8 +15,9 @@ use linkspan_core::pomelo::ServerConfig;
 use linkspan_core::{CloseReason, GroupId, Key, LimitsError, Overflow, Push, Route, To};
 use linkspan_runtime::{Drained, Host, HostConfig, Runtime, SocketOptions, Workers, stop};
 
-use self::listen::{Listeners, Serve, serve_http, serve_sockets};
+use self::listen::{Listeners, serve_http, serve_sockets, serve_tcp};
 use self::pomelo::Pomelo;
+pub use crate::edge::EdgeConfig;
 use crate::http::{Pages, Routes, WebSockets};
 use crate::im::{self, ImDoor, Office, ReservedName};
 use crate::services::{Services, ServicesError, Table};
@@ -37,7 +38,9 @@ pub struct Config {
     pub im: Option<im::Config>,
     /// Tunnels: `/connect` of the HTTP address, peers, and ports that lead through agents; `None` has none.
     pub tunnel: Option<tunnel::Config>,
-    /// Bounds, admission, the way to stop.
+    /// Who may come in.
+    pub edge: EdgeConfig,
+    /// Bounds, admission, trusted proxies, the way to stop.
     pub host: HostConfig,
     /// The dialect. Its wall clock is set by the gateway.
     pub pomelo: ServerConfig,
@@ -110,18 +113,18 @@ impl<R: Runtime> Gateway<R> {
         let runtime = workers.first();
         let tunnels = config.tunnel.map(|tunnel| Tunnels::new(runtime.clone(), &host, tunnel));
         let mut routes = Some(routes(&host, addresses, config.chat, tunnels.as_ref())?);
-        listeners.serve(workers, &host, |name| {
+        let edge = &config.edge;
+        listeners.serve(workers, &host, edge, |name| {
             let pomelo = pomelo.clone();
-            let serve: Serve<R> = match name {
+            Some(match name {
                 Addresses::POMELO_TCP => {
-                    Arc::new(move |runtime, stream, permit| pomelo.serve_tcp(runtime, stream, permit))
+                    serve_tcp(move |runtime, stream, permit| pomelo.serve_tcp(runtime, stream, permit))
                 }
-                Addresses::POMELO_WS => serve_sockets(WebSockets::new(move || pomelo.takeover())),
-                Addresses::HTTP => serve_http(routes.take()?),
-                Addresses::IM => serve_sockets(ImDoor::new(Arc::clone(im.as_ref()?))),
+                Addresses::POMELO_WS => serve_sockets(WebSockets::new(move || pomelo.takeover()), edge),
+                Addresses::HTTP => serve_http(routes.take()?, edge),
+                Addresses::IM => serve_sockets(ImDoor::new(Arc::clone(im.as_ref()?)), edge),
                 _ => return None,
-            };
-            Some(serve)
+            })
         })?;
         let ports = forwards.addresses().into();
         if let Some(tunnels) = &tunnels {

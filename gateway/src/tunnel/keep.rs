@@ -165,7 +165,7 @@ impl<R: Runtime> Keeper<'_, R> {
     fn start(&mut self, opened: Opened<R::Stream>) -> Event {
         let Opened { transport, peer, is_ours } = opened;
         let permit = match self.host.admit(peer) {
-            Ok(permit) => permit.with_limits(Arc::clone(&self.errand.limits)),
+            Ok(permit) => permit.with_limits(Arc::clone(&self.errand.limits)).unpaced(),
             Err(reason) => {
                 self.work = Work::Nothing;
                 tracing::warn!(server = %self.errand.door, %reason, "no tunnel");

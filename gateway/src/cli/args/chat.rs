@@ -48,7 +48,7 @@ pub(in crate::cli) enum RelayArg {
 #[command(next_help_heading = "Chat")]
 pub(in crate::cli) struct ChatArgs {
     /// Serve chat at /ws/{id} of the HTTP address
-    #[arg(long, env = "LINKSPAN_CHAT__ENABLED", requires = "http")]
+    #[arg(long, env = "LINKSPAN_CHAT__ENABLED", requires = "http", help_heading = "Listen")]
     pub(in crate::cli) chat: bool,
     /// What becomes of a client whose message cannot be read
     #[arg(

@@ -62,6 +62,12 @@ limits! {
     connects_per_second: u32, parse_size32, "N", "LINKSPAN_LIMITS__CONNECTS_PER_SECOND";
     /// How many of them may come at once [default: 200]
     connects_burst: u32, parse_size32, "N", "LINKSPAN_LIMITS__CONNECTS_BURST";
+    /// Messages of one address per second; 0 is any number [default: 5000]
+    messages_per_second: u32, parse_size32, "N", "LINKSPAN_LIMITS__MESSAGES_PER_SECOND";
+    /// How many of them may come at once [default: 20000]
+    messages_burst: u32, parse_size32, "N", "LINKSPAN_LIMITS__MESSAGES_BURST";
+    /// Refused connections that are told so at the same time [default: 64]
+    refusals: u32, parse_size32, "N", "LINKSPAN_LIMITS__REFUSALS";
     /// How much may wait to be written in all [default: 1GiB]
     buffered_bytes: u64, parse_size, "SIZE", "LINKSPAN_LIMITS__BUFFERED_BYTES";
 }

@@ -4,6 +4,7 @@ mod agent;
 mod chat;
 mod connect;
 mod demo;
+mod edge;
 mod im;
 mod limits;
 mod pomelo;
@@ -20,6 +21,7 @@ pub(super) use self::agent::AgentArgs;
 pub(super) use self::chat::{BadMessageArg, ChatArgs, DuplicateArg, RelayArg, SlowArg};
 pub(super) use self::connect::ConnectArgs;
 pub(super) use self::demo::DemoArgs;
+pub(super) use self::edge::EdgeArgs;
 pub(super) use self::im::ImArgs;
 pub(super) use self::limits::LimitArgs;
 pub(super) use self::pomelo::{ErrorsArg, PomeloArgs, SameUidArg};
@@ -66,7 +68,14 @@ pub(in crate::cli) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct LogArgs {
     /// How log lines look; RUST_LOG says what is logged (default: info)
-    #[arg(long, global = true, value_enum, default_value_t, env = "LINKSPAN_LOG__FORMAT", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "LINKSPAN_LOG__FORMAT",
+        hide_short_help = true
+    )]
     pub(in crate::cli) log_format: LogFormat,
 }
 
@@ -88,7 +97,7 @@ pub(in crate::cli) struct ServeArgs {
     /// Listen for pomelo over WebSocket, on every path
     #[arg(long, value_name = "ADDR", env = "LINKSPAN_LISTEN__POMELO_WS", help_heading = "Listen")]
     pub(in crate::cli) pomelo_ws: Option<SocketAddr>,
-    /// Listen for HTTP: /healthz, /readyz, the demo page
+    /// Listen for HTTP: health, the demo page, --chat
     #[arg(long, value_name = "ADDR", env = "LINKSPAN_LISTEN__HTTP", help_heading = "Listen")]
     pub(in crate::cli) http: Option<SocketAddr>,
     /// Serve Echo.* and room.*
@@ -106,6 +115,8 @@ pub(in crate::cli) struct ServeArgs {
     #[command(flatten)]
     pub(in crate::cli) tunnel: TunnelArgs,
     #[command(flatten)]
+    pub(in crate::cli) edge: EdgeArgs,
+    #[command(flatten)]
     pub(in crate::cli) stop: StopArgs,
     #[command(flatten)]
     pub(in crate::cli) limits: LimitArgs,
@@ -117,6 +128,7 @@ Examples:
   linkspan serve --pomelo-tcp 0.0.0.0:3250 --pomelo-ws 0.0.0.0:3251 --heartbeat 15s --connections 200000
   linkspan serve --http 0.0.0.0:8123 --tunnel --forward 127.0.0.1:5432=foo/tcp/10.0.0.7:5432
   linkspan serve -listen :8123 -id first -token aaa -peers second:bbb:ws://127.0.0.1:8124/connect
+  linkspan serve --http 0.0.0.0:3252 --chat --origin https://game.example --trust-proxy 10.0.0.0/8
   RUST_LOG=debug linkspan serve --pomelo-ws [::1]:3251 --http [::1]:3252 --demo-services --log-format json
 
 Port 0 is any free port. Each address is printed on a line of its own: `listening pomelo-tcp 127.0.0.1:26001`.";

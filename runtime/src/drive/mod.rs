@@ -1,14 +1,18 @@
 //! The loop of one connection.
 
+mod end;
+
 use std::future::{Future, poll_fn};
-use std::mem;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use linkspan_core::{Action, Actions, CloseReason, Connection, Dialect, Event, Instant, Machine};
 
-use crate::{App, Inbox, MailAddress, Outbox, Permit, Post, Received, Runtime, Traffic, Transport, scratch};
+use crate::{
+    App, Inbox, Mail, MailAddress, Outbox, Permit, Post, Received, Runtime, Traffic, Transport, scratch,
+};
 
 /// How many pieces of input one poll handles before other tasks get their turn.
 const READS: u32 = 32;
@@ -56,6 +60,7 @@ where
         buffered: 0,
         traffic: Traffic::default(),
         unreported: Traffic::default(),
+        crowded: None,
         inbox,
         permit,
     };
@@ -114,6 +119,8 @@ where
     buffered: u64,
     traffic: Traffic,
     unreported: Traffic,
+    /// A mailbox that this connection has filled: more is read of the peer when its owner has taken what is in it.
+    crowded: Option<Arc<dyn Mail>>,
     inbox: Inbox<D::Command>,
     permit: Permit,
 }
@@ -204,6 +211,9 @@ where
             self.perform(actions);
             return true;
         }
+        if self.crowded.as_ref().is_some_and(|mailbox| mailbox.poll_roomy(cx).is_ready()) {
+            self.crowded = None;
+        }
         let readable = !turn.read_parked && self.input_ended.is_none() && self.wants_read();
         // What went out may have made room, or brought notices of its own.
         turn.app_dirty |= !self.polled_room && self.connection.has_room();
@@ -218,7 +228,7 @@ where
     // Input.
 
     fn wants_read(&self) -> bool {
-        self.connection.wants_read() && self.app.wants_read()
+        self.crowded.is_none() && self.connection.wants_read() && self.app.wants_read()
     }
 
     fn take_mail(&mut self, actions: &mut Actions<Action<D::Notice>>) {
@@ -250,6 +260,9 @@ where
                     self.unreported.bytes_in += data.len() as u64;
                     self.unreported.received += 1;
                     self.step(Event::Received(opcode, data), actions);
+                    if !self.permit.allows(self.now, self.connection.take_messages()) {
+                        self.step(Event::Drain(CloseReason::TooManyMessages), actions);
+                    }
                 }
                 Poll::Ready(Received::Ended(reason)) => self.input_ended = Some(reason),
                 Poll::Pending => turn.read_parked = true,
@@ -325,7 +338,8 @@ where
                 }
                 Action::Route(route) => {
                     let from = MailAddress { conn: self.permit.conn(), mailbox: self.inbox.mail() };
-                    self.permit.host().route_at(self.now, Some(from), route);
+                    let crowded = self.permit.host().route_at(self.now, Some(from), route);
+                    self.crowded = crowded.or(self.crowded.take());
                 }
                 Action::DropOldest => self.outbox.drop_oldest(),
                 Action::Mark(mark) => self.permit.host().stats().mark(mark),
@@ -404,91 +418,5 @@ where
         let outcome = ready!(self.transport.poll_send(cx, &mut self.outbox));
         self.outbox.clear();
         Poll::Ready(outcome != Err(CloseReason::ConnectionLost))
-    }
-
-    /// Tells the process what this poll has changed.
-    fn settle_accounts(&mut self, ended: bool) {
-        let sent = self.outbox.take_sent();
-        self.unreported.bytes_out += sent.bytes;
-        self.unreported.sent += sent.frames;
-        if self.unreported != Traffic::default() {
-            let news = mem::take(&mut self.unreported);
-            self.permit.host().stats().count_traffic(news);
-            self.traffic.add(news);
-        }
-        self.outbox.shrink();
-        let waiting = if ended { 0 } else { self.outbox.bytes() as u64 };
-        if waiting.abs_diff(self.buffered) >= crate::Host::BUFFERED_STEP
-            || (waiting == 0 && self.buffered > 0)
-        {
-            let excessive = self.permit.host().count_buffered(self.buffered, waiting);
-            self.buffered = waiting;
-            if excessive && !self.is_ending() {
-                self.inbox.mail().abort(CloseReason::Overloaded);
-            }
-        }
-    }
-}
-
-/// However the future ends (also by a panic, also with its runtime): nothing of the connection stays in the hub or in
-/// the counters, and its end is logged.
-impl<D, A, T> Drop for Driver<D, A, T>
-where
-    D: Dialect,
-    D::Command: Send + 'static,
-    D::Notice: 'static,
-    A: App<D>,
-    T: Transport,
-{
-    fn drop(&mut self) {
-        let reason = match self.phase {
-            Phase::Open => self.abandon(CloseReason::ConnectionLost),
-            Phase::Flushing { reason, .. } | Phase::HangingUp { reason, .. } | Phase::Ended { reason } => {
-                reason
-            }
-        };
-        let host = self.permit.host();
-        host.count_buffered(self.buffered, 0);
-        let duration = host.clock().now() - self.permit.opened_at();
-        let Traffic { bytes_in, bytes_out, received, sent } = self.traffic;
-        tracing::info!(
-            conn = self.permit.conn().0,
-            peer = %self.permit.peer(),
-            transport = T::NAME,
-            %reason,
-            bytes_in,
-            bytes_out,
-            received,
-            sent,
-            dur_ms = duration.as_millis() as u64,
-            "closed"
-        );
-    }
-}
-
-impl<D, A, T> Driver<D, A, T>
-where
-    D: Dialect,
-    D::Command: Send + 'static,
-    D::Notice: 'static,
-    A: App<D>,
-    T: Transport,
-{
-    /// Undoes the registrations of a connection whose task is dropped before its time.
-    fn abandon(&mut self, reason: CloseReason) -> CloseReason {
-        let mut actions = Actions::new();
-        self.connection.handle_event(self.now, Event::Closed(reason), &mut actions);
-        for action in actions {
-            if let Action::Route(route) = action {
-                let from = MailAddress { conn: self.permit.conn(), mailbox: self.inbox.mail() };
-                self.permit.host().route_at(self.now, Some(from), route);
-            }
-        }
-        self.permit.host().stats().count_reason(reason);
-        // An application that has just panicked is not asked again.
-        if !std::thread::panicking() {
-            self.app.handle_closed(reason);
-        }
-        reason
     }
 }
