@@ -111,4 +111,8 @@ marks! {
     AnnouncementRefused => "announcement_refused",
     /// A request did not wait for its tunnel client: too many do.
     SeekRefused => "seek_refused",
+    /// A request was not passed on: there are as many connections to upstreams as there may be.
+    UpstreamsFull => "upstreams_full",
+    /// A request was not passed on: as many as may wait for a connection to its upstream.
+    UpstreamQueueFull => "upstream_queue_full",
 }

@@ -5,6 +5,7 @@
 //! - [`services`] is what an author of a server writes: handlers, hooks, middleware.
 //! - [`session`] is the handle by which they reach a client.
 //! - [`server`] listens, and glues both to the pomelo dialect of the core.
+//! - [`proxy`] passes HTTP requests on, to what agents reach or to upstreams of the operator's.
 //! - [`client`] is the other end, on the same core.
 //! - [`tunnel`] reaches what agents reach in private networks, and has the agent.
 //! - [`demo`] has services to try it with.
@@ -18,6 +19,7 @@ mod edge;
 mod handoff;
 mod http;
 pub mod im;
+pub mod proxy;
 mod resolve;
 pub mod server;
 pub mod services;

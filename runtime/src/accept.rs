@@ -1,5 +1,6 @@
 //! Listening sockets, and the loop that lets connections in.
 
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -98,6 +99,7 @@ pub async fn accept_or<R: Runtime>(
     let mut backoff = Backoff::accept();
     let mut complaint = Complaint::default();
     let mut in_a_row = 0_u32;
+    let mut spare = Spare::open();
     while let Some(accepted) = host.closed_door().unless_raised(runtime.accept(listener)).await {
         match accepted {
             Ok((stream, peer)) => {
@@ -111,6 +113,9 @@ pub async fn accept_or<R: Runtime>(
             Err(error) => {
                 host.stats().mark(Mark::AcceptFailed);
                 complaint.log(&error);
+                if is_out_of_files(&error) {
+                    spare.turn_away(runtime, listener).await;
+                }
                 let sleep = runtime.sleep_until(Instant::now() + backoff.next_delay());
                 let _ = host.closed_door().unless_raised(sleep).await;
             }
@@ -121,6 +126,42 @@ pub async fn accept_or<R: Runtime>(
             future::yield_now().await;
         }
     }
+}
+
+/// A file that is held open, so that connections can be let in and closed again when the process has no more files: who
+/// waits in the kernel's queue would otherwise hear nothing.
+struct Spare(Option<File>);
+
+impl Spare {
+    /// How many are turned away at once.
+    const MANY: usize = 64;
+
+    fn open() -> Self {
+        #[cfg(unix)]
+        let file = File::open("/dev/null").ok();
+        #[cfg(not(unix))]
+        let file = None;
+        Self(file)
+    }
+
+    async fn turn_away<R: Runtime>(&mut self, runtime: &R, listener: &R::Listener) {
+        if self.0.take().is_some() {
+            for _ in 0..Self::MANY {
+                match future::poll_once(runtime.accept(listener)).await {
+                    Some(Ok(refused)) => drop(refused),
+                    _ => break,
+                }
+            }
+        }
+        *self = Self::open();
+    }
+}
+
+/// Whether the process, or the system, has as many files open as it may.
+fn is_out_of_files(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    cfg!(unix) && matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 /// Whether the connection that would have been accepted is gone, and nothing else is wrong.

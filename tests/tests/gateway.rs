@@ -7,6 +7,8 @@ mod harness;
 mod hooks;
 #[path = "gateway/http.rs"]
 mod http;
+#[path = "gateway/proxy.rs"]
+mod proxy;
 #[path = "gateway/requests.rs"]
 mod requests;
 #[path = "gateway/sessions.rs"]
@@ -56,6 +58,7 @@ on_both! {
     http::too_much_head,
     http::a_slow_head,
     http::sockets_leave_nothing_of_http,
+    proxy::more_than_may_be_is_refused_and_counted,
     stop::requests_in_flight_are_answered,
     stop::probes_hear_of_it_first,
     stop::idle_pages_do_not_hold_it_up,

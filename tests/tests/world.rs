@@ -45,6 +45,8 @@ const ELSEWHERE: &[(Mark, &str)] = &[
     (Mark::PlatformFull, "tests/identity/schedules.rs"),
     (Mark::StreamRefused, "tests/tunnel_session/rules.rs"),
     (Mark::StreamOverflow, "tests/tunnel_session/rules.rs"),
+    (Mark::UpstreamsFull, "tests/gateway/proxy.rs"),
+    (Mark::UpstreamQueueFull, "tests/gateway/proxy.rs"),
 ];
 
 #[test]

@@ -9,8 +9,12 @@
 //! - [`router`]: which registered pattern answers a request.
 //! - [`patience`]: when a client that is owed an answer has done too little for it.
 //! - [`pool`]: which connection carries a request, and which one is kept.
+//! - [`upstream`]: where a proxied request goes, and how long it may take.
+//! - [`forward`]: what of a message is passed on.
 
+pub mod forward;
 pub mod path;
 pub mod patience;
 pub mod pool;
 pub mod router;
+pub mod upstream;

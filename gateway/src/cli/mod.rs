@@ -12,6 +12,7 @@ mod limits;
 mod logging;
 mod output;
 mod pomelo;
+mod proxy;
 mod serve;
 mod tunnel;
 mod units;

@@ -15,7 +15,7 @@ use linkspan_runtime::{HostConfig, Placement, Runtime, Signal, Workers};
 
 use super::args::{DemoArgs, PlacementArg, PomeloArgs, RunArgs, SameUidArg, ServeArgs, StopArgs};
 use super::limits::{fit_files, limits};
-use super::{Exit, Failure, chat, edge, im, logging, output, pomelo, tunnel};
+use super::{Exit, Failure, chat, edge, im, logging, output, pomelo, proxy, tunnel};
 use crate::demo;
 use crate::im::backend;
 use crate::server::{Addresses, Config, Gateway, StartError};
@@ -40,6 +40,7 @@ pub(super) fn serve<R: Runtime>(args: &ServeArgs) -> Result<(), Failure> {
         im: im::config(&args.im)?,
         pomelo: pomelo::config(&args.pomelo)?,
         tunnel: tunnel::config(&args.tunnel)?,
+        proxy: proxy::config(&args.proxy, args.tunnel.tunnel),
         ..Config::default()
     };
     let demo = args.demo_services;
@@ -145,7 +146,8 @@ fn start_failure(error: StartError) -> Failure {
         StartError::Limits(_)
         | StartError::Services(_)
         | StartError::Functions(_)
-        | StartError::Routes(_) => Exit::Usage,
+        | StartError::Routes(_)
+        | StartError::Proxy(_) => Exit::Usage,
     };
     Failure::new(exit, error)
 }

@@ -1,6 +1,7 @@
 //! Services to try a gateway with: an echo in many forms, and a chat room.
 
 mod echo;
+pub(crate) mod origin;
 mod room;
 
 use linkspan_runtime::Runtime;

@@ -121,7 +121,9 @@ async fn speak<R: Runtime, P: Site<R>>(
         .header_read_timeout(rules.head_timeout)
         .max_headers(FIELDS_MAX)
         .max_header_size(HEAD_MAX)
-        .max_buf_size(HEAD_MAX + 1024);
+        .max_buf_size(HEAD_MAX + 1024)
+        // Bodies are written from where they are.
+        .writev(true);
     let state = Arc::clone(&front.state);
     let host = Arc::clone(&front.visit.host);
     let visitor = Visitor::new();

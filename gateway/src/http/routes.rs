@@ -70,6 +70,9 @@ impl<R: Runtime> Routes<R> {
     }
 
     fn start(&self, request: Request<Incoming>, visit: &Visit<R>) -> Result<Answering<R>, Answer> {
+        if let Some(answer) = super::heads::answer(&request) {
+            return Err(answer);
+        }
         // Counted references: the request itself goes to the handler.
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let host = request.headers().get(HOST).cloned();

@@ -7,23 +7,23 @@ use linkspan_core::{CloseReason, Delivery};
 use linkspan_runtime::{Mail, PushError, Stop};
 
 /// The mailbox of a connection that is nobody's session.
-pub(super) struct Visitor {
+pub(crate) struct Visitor {
     leave: Stop,
     gone: Stop,
 }
 
 impl Visitor {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { leave: Stop::new(), gone: Stop::new() })
     }
 
     /// Ready when the connection shall end after the answer that is on its way.
-    pub(super) fn poll_leave(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_leave(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.leave.poll_raised(cx)
     }
 
     /// Ready when the connection shall end at once.
-    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.gone.poll_raised(cx)
     }
 }

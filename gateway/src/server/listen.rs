@@ -56,6 +56,7 @@ impl Listeners {
             pomelo_ws: one(Addresses::POMELO_WS, config.pomelo_ws)?,
             http: one(Addresses::HTTP, config.http)?,
             im: one(Addresses::IM, config.im.as_ref().map(|im| im.listen))?,
+            origin: one(Addresses::ORIGIN, config.origin)?,
         };
         Ok(Self { addresses, bound })
     }

@@ -17,9 +17,11 @@ use linkspan_runtime::{Drained, Host, HostConfig, Runtime, SocketOptions, Worker
 
 use self::listen::{Listeners, serve_http, serve_sockets, serve_tcp};
 use self::pomelo::Pomelo;
+use crate::demo::origin;
 pub use crate::edge::EdgeConfig;
 use crate::http::{Pages, Routes, WebSockets};
 use crate::im::{self, ImDoor, Office, ReservedName};
+use crate::proxy::{self, ProxyConfig, ProxyError};
 use crate::services::{Services, ServicesError, Table};
 use crate::tunnel::{self, Forwards, Tunnels};
 
@@ -38,6 +40,10 @@ pub struct Config {
     pub im: Option<im::Config>,
     /// Tunnels: `/connect` of the HTTP address, peers, and ports that lead through agents; `None` has none.
     pub tunnel: Option<tunnel::Config>,
+    /// What the HTTP address passes on to others; `None` passes nothing on.
+    pub proxy: Option<ProxyConfig>,
+    /// Where the demo's private origin listens, to be reached through a tunnel.
+    pub origin: Option<SocketAddr>,
     /// Who may come in.
     pub edge: EdgeConfig,
     /// Bounds, admission, trusted proxies, the way to stop.
@@ -59,6 +65,8 @@ pub struct Addresses {
     pub http: Option<SocketAddr>,
     /// IM.
     pub im: Option<SocketAddr>,
+    /// The demo's private origin.
+    pub origin: Option<SocketAddr>,
 }
 
 impl Addresses {
@@ -66,6 +74,7 @@ impl Addresses {
     const POMELO_WS: &str = "pomelo-ws";
     const HTTP: &str = "http";
     const IM: &str = "im";
+    const ORIGIN: &str = "origin";
 
     /// What listens where.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
@@ -74,6 +83,7 @@ impl Addresses {
             (Self::POMELO_WS, self.pomelo_ws),
             (Self::HTTP, self.http),
             (Self::IM, self.im),
+            (Self::ORIGIN, self.origin),
         ];
         all.into_iter().filter_map(|(name, address)| Some((name, address?)))
     }
@@ -112,7 +122,8 @@ impl<R: Runtime> Gateway<R> {
         let im = config.im.map(|im| Office::new(&host, im, functions));
         let runtime = workers.first();
         let tunnels = config.tunnel.map(|tunnel| Tunnels::new(runtime.clone(), &host, tunnel));
-        let mut routes = Some(routes(&host, addresses, config.chat, tunnels.as_ref())?);
+        let mut routes = Some(routes(&host, addresses, config.chat, tunnels.as_ref(), config.proxy)?);
+        let mut origin = Some(origin::routes()?);
         let edge = &config.edge;
         listeners.serve(workers, &host, edge, |name| {
             let pomelo = pomelo.clone();
@@ -122,6 +133,7 @@ impl<R: Runtime> Gateway<R> {
                 }
                 Addresses::POMELO_WS => serve_sockets(WebSockets::new(move || pomelo.takeover()), edge),
                 Addresses::HTTP => serve_http(routes.take()?, edge),
+                Addresses::ORIGIN => serve_http(origin.take()?, edge),
                 Addresses::IM => serve_sockets(ImDoor::new(Arc::clone(im.as_ref()?)), edge),
                 _ => return None,
             })
@@ -174,6 +186,7 @@ fn routes<R: Runtime>(
     addresses: Addresses,
     chat: Option<chat::ServerConfig>,
     tunnels: Option<&Tunnels<R>>,
+    proxy: Option<ProxyConfig>,
 ) -> Result<Routes<R>, StartError> {
     let mut routes = Routes::new();
     Pages::new(Arc::clone(host), addresses.pomelo_ws).add(&mut routes)?;
@@ -182,6 +195,9 @@ fn routes<R: Runtime>(
     }
     if let Some(tunnels) = tunnels {
         tunnels.add(&mut routes)?;
+    }
+    if let Some(proxy) = proxy {
+        proxy::add(&mut routes, proxy, tunnels.cloned(), host, addresses.http)?;
     }
     Ok(routes)
 }
@@ -232,6 +248,9 @@ pub enum StartError {
     /// Two features want the same path.
     #[error(transparent)]
     Routes(#[from] RegisterError),
+    /// What is to be proxied is wrong.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// An address cannot be used.
     #[error("cannot listen for {name} on {address}: {source}")]
     Listen {

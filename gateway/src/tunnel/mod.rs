@@ -89,6 +89,11 @@ impl<R: Runtime> Tunnels<R> {
         });
     }
 
+    /// Whether an agent of this name is connected here.
+    pub fn has_client(&self, client: &[u8]) -> bool {
+        self.registry.clients().iter().any(|(key, ..)| key.as_bytes() == client)
+    }
+
     /// Opens a stream to what the agent `client` reaches as `proto` (`tcp`, `udp`, `unix`) and `address` (`host:port`,
     /// or a path), here or through a peer. If there is no such agent, it may come within `wait`.
     ///

@@ -8,6 +8,7 @@ pub mod ending;
 pub mod hostile;
 mod player;
 mod process;
+pub mod proxy;
 pub mod replays;
 pub mod starting;
 pub mod traffic;
@@ -55,6 +56,21 @@ macro_rules! binary_tests {
             ending::a_request_in_flight_is_answered,
             ending::a_second_signal_ends_at_once,
             ending::a_signal_right_after_the_start,
+            proxy::heads_are_passed_on,
+            proxy::bodies_stream_both_ways,
+            proxy::a_slow_reader_is_waited_for,
+            proxy::bad_upstreams_are_told,
+            proxy::a_client_that_leaves_cancels,
+            proxy::upgrades_pass,
+            proxy::stale_connections_are_retried,
+            proxy::many_at_once_share_connections,
+            proxy::wrong_routes,
+            proxy::recorded_requests,
+            proxy::heads_have_bounds,
+            proxy::requests_go_through_an_agent,
+            proxy::recorded_demo_requests,
+            proxy::doubtful_requests_are_refused,
+            proxy::clear_requests_are_made_plain,
         }
     };
     ($program:expr; $($module:ident::$case:ident,)*) => {

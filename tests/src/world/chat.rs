@@ -1,9 +1,7 @@
 //! The two applications over a chat connection, and one who only watches who is online.
 
 use linkspan_core::chat::{Client, ClientCommand, ClientNotice, Server, ServerCommand, ServerNotice};
-use linkspan_core::{
-    CloseReason, Context, Delivery, Dialect, Instant, Key, Limits, Opcode, Violation,
-};
+use linkspan_core::{CloseReason, Context, Delivery, Dialect, Instant, Key, Limits, Opcode, Violation};
 
 use super::end::{App, Desk, Orders, Said};
 use super::plan::{Op, Verb};

@@ -41,7 +41,9 @@ impl Sim<'_> {
         for user in 0..self.users.len() {
             let (name, at) = (self.users[user].plan.name, self.now);
             let op = match self.users[user].plan.kind {
-                Kind::PomeloTcp | Kind::PomeloWs | Kind::Im => Op { at, user, verb: Verb::Request, a: 10, b: 0 },
+                Kind::PomeloTcp | Kind::PomeloWs | Kind::Im => {
+                    Op { at, user, verb: Verb::Request, a: 10, b: 0 }
+                }
                 Kind::Chat => Op { at, user, verb: Verb::Send, a: name, b: 10 },
                 Kind::Agent => Op { at, user, verb: Verb::Dial, a: 1_000, b: 0 },
                 Kind::Watcher => Op { at, user, verb: Verb::Bind, a: name, b: 0 },
@@ -63,8 +65,10 @@ impl Sim<'_> {
             }
             let waits = [
                 (end.phase != Phase::Open).then(|| format!("is {:?}", end.phase)),
-                (peer != Some(Phase::Open)).then(|| format!("lives on, and its peer {} is {peer:?}", end.peer)),
-                (!end.outbox.is_empty() && !end.has_turn).then(|| format!("has {} B to write", end.outbox.bytes())),
+                (peer != Some(Phase::Open))
+                    .then(|| format!("lives on, and its peer {} is {peer:?}", end.peer)),
+                (!end.outbox.is_empty() && !end.has_turn)
+                    .then(|| format!("has {} B to write", end.outbox.bytes())),
                 (!end.mailbox.is_empty()).then(|| format!("has {} in its mailbox", end.mailbox.len())),
                 end.part.missing(),
             ];
@@ -75,7 +79,11 @@ impl Sim<'_> {
         }
         for (index, user) in self.users.iter().enumerate() {
             if !(user.end.is_some() && user.is_ready || self.may_be_away(index)) {
-                let _ = writeln!(faults, "user {index} ({}) is not connected: {:?}", user.plan.kind, user.verdict);
+                let _ = writeln!(
+                    faults,
+                    "user {index} ({}) is not connected: {:?}",
+                    user.plan.kind, user.verdict
+                );
             }
         }
         for gateway in &self.gateways {
@@ -95,8 +103,7 @@ impl Sim<'_> {
         let mut graph = String::from("who waits for whom:\n");
         for (id, end) in self.ends.iter().enumerate() {
             let Some(end) = end else { continue };
-            let [inward, outward] =
-                [end.side, 1 - end.side].map(|side| &self.links[end.link].ways[side]);
+            let [inward, outward] = [end.side, 1 - end.side].map(|side| &self.links[end.link].ways[side]);
             let _ = writeln!(
                 graph,
                 "  end {id} of u{} ({:?}): reads {}, peer {}, to read {} B{}, unread by the peer {} B{}, queue {} B, \

@@ -115,8 +115,12 @@ pub(super) trait Part {
     fn has_room(&self) -> bool;
     fn missing(&self) -> Option<String>;
     /// The IM connection that this is, if it is one, with a command for it.
-    fn command_im(&mut self, now: Instant, command: linkspan_core::im::ServerCommand, desk: &mut Desk<'_>)
-    -> Vec<Effect>;
+    fn command_im(
+        &mut self,
+        now: Instant,
+        command: linkspan_core::im::ServerCommand,
+        desk: &mut Desk<'_>,
+    ) -> Vec<Effect>;
 }
 
 /// A connection and its application.

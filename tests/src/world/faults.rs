@@ -11,7 +11,8 @@ impl Sim<'_> {
     pub(super) fn harm(&mut self, index: usize) {
         let fault = self.plan.faults[index];
         let Fault { harm, whom, span, extra, .. } = fault;
-        self.trace.tell(self.now, || ["FAULT".into(), harm.to_string(), format!("{whom} for {span} µs, {extra}")]);
+        self.trace
+            .tell(self.now, || ["FAULT".into(), harm.to_string(), format!("{whom} for {span} µs, {extra}")]);
         if !harm.is_of_user() {
             if whom < self.gateways.len() {
                 self.harm_gateway(index, fault);

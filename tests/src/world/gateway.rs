@@ -286,14 +286,8 @@ impl Gateway {
     pub(super) fn check_floor(&mut self, now: u64) {
         let later = self.clock(now) + self.limits.replacement_window;
         for hub in &mut self.shards {
-            let counts = [
-                hub.sessions(),
-                hub.keys(),
-                hub.reserved(),
-                hub.watchers(),
-                hub.waiting(),
-                hub.groups(),
-            ];
+            let counts =
+                [hub.sessions(), hub.keys(), hub.reserved(), hub.watchers(), hub.waiting(), hub.groups()];
             assert_eq!(counts, [0; 6], "A9: gateway {}: registrations are left", self.index);
             hub.sweep(later);
             assert_eq!(hub.footprint(), 0, "A9: gateway {}: the hub keeps memory", self.index);

@@ -96,7 +96,11 @@ impl Ledger {
             panic!("C7: request {id} is answered twice, or to a stranger");
         };
         if is_echo && is_trusted && !self.tainted.contains(&id) {
-            assert!(find(body) == Some((id, size)), "C7: the answer to {id} is not its own: {:?}", find(body));
+            assert!(
+                find(body) == Some((id, size)),
+                "C7: the answer to {id} is not its own: {:?}",
+                find(body)
+            );
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use linkspan_core::pomelo::{
-    Client, ClientCommand, ClientNotice, ErrorBody, Receipt, RefuseCode, RequestError, Server,
-    ServerCommand, ServerNotice, Ticket,
+    Client, ClientCommand, ClientNotice, ErrorBody, Receipt, RefuseCode, RequestError, Server, ServerCommand,
+    ServerNotice, Ticket,
 };
 use linkspan_core::services::Target;
 use linkspan_core::{CloseReason, ConnId, Connection, GroupId, Key, Push, To, chat};
@@ -63,9 +63,7 @@ impl Services {
         let request_timeout = gateway.limits.request_timeout.as_micros() as u64;
         let too_large = gateway.limits.send_max as usize + 1;
         let (is_known, is_there) = match gateway.services.resolve(conn, route) {
-            Target::Local { service, method } => {
-                (serve(service, method, &body, orders, desk), true)
-            }
+            Target::Local { service, method } => (serve(service, method, &body, orders, desk), true),
             Target::Remote { node, .. } => (true, gateway.nodes.contains(&node)),
             Target::Unknown | Target::Malformed => (false, true),
         };
@@ -219,12 +217,24 @@ impl App<Client> for User {
         let Op { verb, a, b, .. } = *op;
         match verb {
             Verb::Request => {
-                let route = ["Echo.Say", "Echo.Say", "Echo.Again", "Far.Say", "Away.Say", "Nobody.Say", "x", "Far.Go"];
+                let route = [
+                    "Echo.Say",
+                    "Echo.Say",
+                    "Echo.Again",
+                    "Far.Say",
+                    "Away.Say",
+                    "Nobody.Say",
+                    "x",
+                    "Far.Go",
+                ];
                 self.ask(route[b as usize % route.len()], None, a, orders, desk);
             }
             Verb::Notify => {
                 let (_, text) = desk.ledger.write(a);
-                orders.give(ClientCommand::Notify { route: Bytes::from_static(b"Echo.Note"), body: text.into() });
+                orders.give(ClientCommand::Notify {
+                    route: Bytes::from_static(b"Echo.Note"),
+                    body: text.into(),
+                });
             }
             Verb::Send => self.ask("Chat.Send", Some(a), b, orders, desk),
             Verb::Join => self.ask("Room.Join", Some(a), 0, orders, desk),

@@ -89,7 +89,8 @@ impl Search {
             self.offer(candidate);
         }
         let mut candidate = self.best.clone();
-        let last = candidate.ops.iter().map(|op| op.at).chain(candidate.faults.iter().map(|fault| fault.at)).max();
+        let last =
+            candidate.ops.iter().map(|op| op.at).chain(candidate.faults.iter().map(|fault| fault.at)).max();
         candidate.settings.heal = last.unwrap_or_default() + 1_000_000;
         self.offer(candidate);
     }

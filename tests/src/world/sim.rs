@@ -336,7 +336,9 @@ impl<'p> Sim<'p> {
                 drain::Action::StopAccepting => self.gateways[index].is_accepting = false,
                 drain::Action::DrainSome(count) => {
                     let untold = ends.into_iter().filter(|id| {
-                        self.ends[*id].as_ref().is_some_and(|end| end.drain.is_none() && end.phase == Phase::Open)
+                        self.ends[*id]
+                            .as_ref()
+                            .is_some_and(|end| end.drain.is_none() && end.phase == Phase::Open)
                     });
                     let some: Vec<usize> = untold.take(count as usize).collect();
                     for id in some {
@@ -369,5 +371,4 @@ impl<'p> Sim<'p> {
             self.wake_end(id);
         }
     }
-
 }

@@ -94,7 +94,8 @@ impl Sim<'_> {
         let (here, there) = (self.gateways[home].clock(self.now), self.user_clock());
         let [server, client]: [Box<dyn Part>; 2] = match plan.kind {
             Kind::PomeloTcp | Kind::PomeloWs => {
-                let hello = format!(r##"{{"sys":{{"type":"js-websocket"}},"user":{{"name":"#{}#"}}}}"##, plan.name);
+                let hello =
+                    format!(r##"{{"sys":{{"type":"js-websocket"}},"user":{{"name":"#{}#"}}}}"##, plan.name);
                 let config = pomelo::ClientConfig {
                     handshake: hello.into(),
                     passive_heartbeat: settings.passive > 0,
@@ -225,7 +226,8 @@ impl Sim<'_> {
             Doer::Gateway => server,
             Doer::Service => return self.serve(op, home, name),
         };
-        let Some(id) = id.filter(|id| self.ends[*id].as_ref().is_some_and(|end| end.phase == Phase::Open)) else {
+        let Some(id) = id.filter(|id| self.ends[*id].as_ref().is_some_and(|end| end.phase == Phase::Open))
+        else {
             return;
         };
         self.tell(id, "do", || format!("{} {} {}", op.verb, op.a, op.b));

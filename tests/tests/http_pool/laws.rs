@@ -75,11 +75,13 @@ pub(super) fn nonsense(stage: impl Strategy<Value = Stage>) -> impl Strategy<Val
 pub(super) fn config() -> impl Strategy<Value = Config> {
     let bound = || option::of(1..4_u32);
     let timeout = option::of(Just(Duration::from_micros(10)));
-    (bound(), 0..4_u32, bound(), 1..6_u32, timeout, prop::bool::weighted(0.9)).prop_map(
-        |(idle_max, idle_per_key, per_key, waiting_per_key, idle_timeout, keep_alive)| Config {
+    let total = option::of(1..8_u32);
+    (bound(), 0..4_u32, (bound(), total), 1..6_u32, timeout, prop::bool::weighted(0.9)).prop_map(
+        |(idle_max, idle_per_key, (per_key, total), waiting_per_key, idle_timeout, keep_alive)| Config {
             idle_max,
             idle_per_key,
             per_key,
+            total,
             waiting_per_key,
             idle_timeout,
             keep_alive,

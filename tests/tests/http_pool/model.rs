@@ -139,8 +139,22 @@ impl Model {
             let conn = self.idle.remove(at);
             return self.deliver(request, conn, true);
         }
+        if self.may_dial(key) && !self.make_room() {
+            self.actions.push(Action::Fail { request, failure: Failure::TooManyUpstreams });
+            return;
+        }
         self.waiting.push(Waiting { request, key, dials: false });
         self.dial_while_permitted(key);
+    }
+
+    /// Whether there may be one more connection, if need be in place of the one that became idle first.
+    fn make_room(&mut self) -> bool {
+        let Some(most) = self.config.total.map(|most| most as usize) else { return true };
+        if self.dials.len() + self.idle.len() + self.busy.len() >= most && !self.idle.is_empty() {
+            let oldest = self.idle.remove(0);
+            self.close(&oldest, CloseWhy::IdleFull);
+        }
+        self.dials.len() + self.idle.len() + self.busy.len() < most
     }
 
     /// The oldest that wait and do not dial yet, as many as may.

@@ -197,6 +197,18 @@ fn too_many_that_wait_fail_at_once() {
 }
 
 #[test]
+fn beyond_the_total_an_idle_one_goes_or_the_request_fails() {
+    let mut driver = Driver::new(Config { total: Some(2), ..Config::default() });
+    driver.acquire(1, "a");
+    driver.dialed(0, 0);
+    driver.acquire(2, "b");
+    assert_eq!(driver.acquire(3, "c"), [failed(3, Failure::TooManyUpstreams)], "a dial counts");
+    driver.release(0);
+    assert_eq!(driver.acquire(4, "c"), [close(0, CloseWhy::IdleFull), dial(2, "c")]);
+    assert_eq!(driver.acquire(5, "b"), [failed(5, Failure::TooManyUpstreams)], "also where others wait");
+}
+
+#[test]
 fn without_keep_alive_a_connection_serves_once() {
     let mut driver = Driver::new(Config { keep_alive: false, per_key: Some(1), ..Config::default() });
     driver.acquire(1, "a");

@@ -24,6 +24,9 @@ pub struct Config {
     pub idle_per_key: u32,
     /// Connections of one key: dialing, busy and idle; 0 counts as 1. Default: no bound.
     pub per_key: Option<u32>,
+    /// Connections of all keys: dialing, busy and idle. Beyond it the one that became idle first makes room, and where
+    /// none is idle the request fails at once. Default 1,024.
+    pub total: Option<u32>,
     /// Requests of one key that wait for a connection; one more fails at once. Default 1,024.
     pub waiting_per_key: u32,
     /// How long a connection may be idle. Default 90 s, as Go's shared client.
@@ -38,6 +41,7 @@ impl Default for Config {
             idle_max: Some(100),
             idle_per_key: 32,
             per_key: None,
+            total: Some(1_024),
             waiting_per_key: 1_024,
             idle_timeout: Some(Duration::from_secs(90)),
             keep_alive: true,
@@ -170,6 +174,8 @@ pub enum Failure {
     Exchange,
     /// Too many requests of its key wait already.
     TooManyWaiting,
+    /// There are as many connections as there may be, and none of them is idle.
+    TooManyUpstreams,
 }
 
 /// Why a connection is closed.

@@ -43,7 +43,8 @@
 //!   still allows a second try.
 //! - 32 connections of a key may be idle, not 2, and 0 of them keeps none but still hands connections on to those who
 //!   wait.
-//! - Of one key no more than [`Config::waiting_per_key`] requests wait.
+//! - Of one key no more than [`Config::waiting_per_key`] requests wait, and of all keys there are no more than
+//!   [`Config::total`] connections.
 
 mod event;
 mod slot;
@@ -198,13 +199,40 @@ impl<K: Ord + Clone> Pool<K> {
             self.deliver(request, upstream, true, actions);
             return;
         }
+        let permitted = self.config.per_key.is_none_or(|most| slot.count < most.max(1));
+        if permitted && !self.make_room(actions) {
+            self.forget_if_empty(key);
+            actions.push(Action::Fail { request, failure: Failure::TooManyUpstreams });
+            return;
+        }
+        let slot = self.slots.entry(key.clone()).or_default();
         slot.waiting.insert(turn, request);
         slot.queued.insert(turn, request);
-        let permitted = self.config.per_key.is_none_or(|most| slot.count < most.max(1));
         slot.count += u32::from(permitted);
         self.requests.insert(request, Request::Waiting { key: key.clone(), turn, dial: None });
         if permitted {
             self.dial_next(key, actions);
+        }
+    }
+
+    /// Whether one more connection may be; the one that became idle first goes if that is what it takes.
+    fn make_room(&mut self, actions: &mut Actions<Action<K>>) -> bool {
+        let full = |pool: &Self| {
+            pool.config
+                .total
+                .is_some_and(|most| pool.dials.len() + pool.upstreams.len() >= most.max(1) as usize)
+        };
+        if full(self)
+            && let Some((_, oldest)) = self.idle.first_key_value()
+        {
+            self.close(*oldest, CloseWhy::IdleFull, actions);
+        }
+        !full(self)
+    }
+
+    fn forget_if_empty(&mut self, key: &K) {
+        if self.slots.get(key).is_some_and(Slot::is_empty) {
+            self.slots.remove(key);
         }
     }
 
@@ -213,10 +241,7 @@ impl<K: Ord + Clone> Pool<K> {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let Some((_, owner)) = slot.queued.pop_first() else {
             slot.count -= 1;
-            if slot.is_empty() {
-                self.slots.remove(key);
-            }
-            return;
+            return self.forget_if_empty(key);
         };
         let dial = DialId(self.next_dial);
         self.next_dial += 1;
@@ -237,10 +262,8 @@ impl<K: Ord + Clone> Pool<K> {
         if let Some(slot) = self.slots.get_mut(&key) {
             slot.waiting.remove(&turn);
             slot.queued.remove(&turn);
-            if slot.is_empty() {
-                self.slots.remove(&key);
-            }
         }
+        self.forget_if_empty(&key);
     }
 
     fn deliver(

@@ -8,6 +8,7 @@ mod edge;
 mod im;
 mod limits;
 mod pomelo;
+mod proxy;
 mod run;
 mod stop;
 mod tunnel;
@@ -25,6 +26,7 @@ pub(super) use self::edge::EdgeArgs;
 pub(super) use self::im::ImArgs;
 pub(super) use self::limits::LimitArgs;
 pub(super) use self::pomelo::{ErrorsArg, PomeloArgs, SameUidArg};
+pub(super) use self::proxy::{CompatArg, ProxyArgs};
 pub(super) use self::run::{PlacementArg, RunArgs};
 pub(super) use self::stop::StopArgs;
 pub(super) use self::tunnel::{OrderArg, TunnelArgs};
@@ -116,6 +118,8 @@ pub(in crate::cli) struct ServeArgs {
     pub(in crate::cli) tunnel: TunnelArgs,
     #[command(flatten)]
     pub(in crate::cli) edge: EdgeArgs,
+    #[command(flatten)]
+    pub(in crate::cli) proxy: ProxyArgs,
     #[command(flatten)]
     pub(in crate::cli) stop: StopArgs,
     #[command(flatten)]
