@@ -7,7 +7,9 @@ use crate::CloseReason;
 
 /// What happens when a session asks for a key that others have.
 ///
-/// A session that asks again for a key it has keeps it under every policy.
+/// A session that asks again for a key it has keeps it under every policy. Sessions that
+/// [state](super::Platform::UNSTATED) what they run on and sessions that do not are no rivals: one user may be there by
+/// a dialect that knows devices and by one that does not, and neither displaces or keeps out the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]

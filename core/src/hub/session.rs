@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::admission::Verdict;
 use super::roster::Member;
 use super::storm::Storms;
-use super::{Action, Address, Badge, Device, Hub, Platform, PlatformSet, Recipients, Refusal};
+use super::{Action, Address, Admission, Badge, Device, Hub, Platform, PlatformSet, Recipients, Refusal};
 use crate::{Actions, CloseReason, ConnId, Delivery, Key, Mark};
 
 /// A connection under a key.
@@ -92,13 +92,20 @@ impl<M: Clone> Hub<M> {
     /// Who has to go so that one with this badge may come.
     fn decide(&self, key: &Key, badge: Badge) -> Result<Losers, Refusal> {
         let admission = badge.admission.unwrap_or(self.admission);
-        let losers = match admission.decide(self.sessions.members_of(key)) {
+        let states = |device: Device| device.platform != Platform::UNSTATED;
+        let is_rival = |present: &Session<M>| states(present.device) == states(badge.device);
+        let present = match admission {
+            // Their verdict does not depend on it, and there may be very many.
+            Admission::Many | Admission::Devices(_) => 0,
+            _ => self.sessions.iter(key).filter(|session| is_rival(session)).count(),
+        };
+        let losers = match admission.decide(present) {
             Verdict::Refuse(why) => return Err(why),
-            Verdict::Replace(count) => self.losers(key, badge, CloseReason::Replaced, count, |_| true),
+            Verdict::Replace(count) => self.losers(key, badge, CloseReason::Replaced, count, is_rival),
             Verdict::Displace(policy) => {
                 let goes = |present: &Session<M>| {
                     let returns = badge.token != 0 && badge.token == present.token;
-                    !returns && policy.takes_place(badge.device, present.device)
+                    is_rival(present) && !returns && policy.takes_place(badge.device, present.device)
                 };
                 self.losers(key, badge, CloseReason::DeviceReplaced, usize::MAX, goes)
             }

@@ -6,6 +6,7 @@
 mod client;
 pub mod ending;
 pub mod hostile;
+pub mod im;
 mod player;
 mod process;
 pub mod proxy;
@@ -47,6 +48,15 @@ macro_rules! binary_tests {
             hostile::mutated_inputs_end_their_own_connection,
             hostile::half_a_handshake_is_ended,
             hostile::few_open_files,
+            im::vectors::recorded_handshakes,
+            im::vectors::recorded_scripts,
+            im::crowd::four_hundred_logins_at_once,
+            im::crowd::two_thousand_pushes_of_fifty_senders,
+            im::crowd::one_user_on_two_dialects,
+            im::tokens::signed_tokens,
+            im::tokens::a_token_server,
+            im::hostile::bad_frames_have_documented_answers,
+            im::hostile::a_flood_of_logins_concerns_nobody_else,
             starting::lines_with_real_ports,
             starting::demo_says_what_next,
             starting::connect_from_a_pipe,
@@ -73,12 +83,16 @@ macro_rules! binary_tests {
             proxy::clear_requests_are_made_plain,
         }
     };
-    ($program:expr; $($module:ident::$case:ident,)*) => {
-        $(
-            #[test]
-            fn $case() {
-                $crate::binary::$module::$case($program);
-            }
-        )*
+    ($program:expr; $($($module:ident)::+,)*) => {
+        $($crate::binary_tests! { @one $program; [] $($module)::+ })*
+    };
+    (@one $program:expr; [$($path:ident)*] $case:ident) => {
+        #[test]
+        fn $case() {
+            $crate::binary::$($path::)*$case($program);
+        }
+    };
+    (@one $program:expr; [$($path:ident)*] $module:ident :: $($rest:ident)::+) => {
+        $crate::binary_tests! { @one $program; [$($path)* $module] $($rest)::+ }
     };
 }

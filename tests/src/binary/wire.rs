@@ -42,6 +42,57 @@ impl Wire {
         Ok(wire)
     }
 
+    /// Sends the head of a request; the connection if it is upgraded, otherwise the whole answer.
+    pub(super) fn knock(address: SocketAddr, head: &str) -> io::Result<Result<Self, String>> {
+        let mut wire = Self::open(address, Carrier::Tcp)?;
+        wire.raw(head.as_bytes())?;
+        loop {
+            if let Some(end) = wire.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&wire.buffer[..end + 4]).into_owned();
+                if head.starts_with("HTTP/1.1 101 ") {
+                    wire.take(end + 4);
+                    wire.carrier = Carrier::WebSocket;
+                    return Ok(Ok(wire));
+                }
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let length: usize = length.and_then(|length| length.parse().ok()).unwrap_or_default();
+                if wire.buffer.len() >= end + 4 + length {
+                    return Ok(Err(String::from_utf8_lossy(&wire.buffer).into_owned()));
+                }
+            }
+            if wire.fill()? == 0 {
+                return Ok(Err(String::from_utf8_lossy(&wire.buffer).into_owned()));
+            }
+        }
+    }
+
+    /// Sends one text message.
+    pub(super) fn send_text(&mut self, text: &str) -> io::Result<()> {
+        self.raw(&frame(1, text.as_bytes()))
+    }
+
+    /// The next text message; `None` at the end.
+    pub(super) fn receive_text(&mut self) -> io::Result<Option<String>> {
+        loop {
+            while let Some((opcode, payload)) = self.take_frame() {
+                match opcode {
+                    1 => return String::from_utf8(payload).map(Some).map_err(io::Error::other),
+                    8 => self.closed_with = payload.first_chunk().map(|code| u16::from_be_bytes(*code)),
+                    9 | 10 => {}
+                    opcode => panic!("a server sent opcode {opcode}"),
+                }
+            }
+            if self.fill()? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// How long the next reads may wait.
+    pub(super) fn set_patience(&self, patience: std::time::Duration) {
+        let _ = self.stream.set_read_timeout(Some(patience));
+    }
+
     fn upgrade(&mut self) -> io::Result<()> {
         self.raw(UPGRADE.as_bytes())?;
         loop {
@@ -176,8 +227,13 @@ impl Wire {
 
 /// One masked binary message.
 pub(super) fn message(payload: &[u8]) -> Vec<u8> {
+    frame(2, payload)
+}
+
+/// One masked frame that is a whole message.
+pub(super) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![0x82];
+    let mut frame = vec![0x80 | opcode];
     match payload.len() {
         length @ ..126 => frame.push(0x80 | length as u8),
         length @ ..=0xffff => {

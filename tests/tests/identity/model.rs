@@ -113,7 +113,10 @@ impl Model {
     }
 
     fn losers(&self, key: &Key, badge: Badge) -> Result<Vec<Entry>, Refusal> {
-        let live = self.live(key);
+        // Who states a platform and who states none are no rivals.
+        let is_rival =
+            |old: &Entry| (old.device.platform.number() == 0) == (badge.device.platform.number() == 0);
+        let live: Vec<_> = self.live(key).into_iter().filter(is_rival).collect();
         Ok(match badge.admission.unwrap_or(self.admission) {
             Admission::Many => Vec::new(),
             Admission::NewestWins => live,

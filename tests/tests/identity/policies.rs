@@ -41,7 +41,7 @@ fn two_phones_and_a_pc_under_each_policy() {
 #[test]
 fn every_pair_of_platforms_is_decided_as_by_openim() {
     for (policy, old, new) in POLICIES.into_iter().flat_map(|policy| {
-        let numbers = (0..=Platform::MAX).flat_map(|old| (0..=Platform::MAX).map(move |new| (old, new)));
+        let numbers = (1..=Platform::MAX).flat_map(|old| (1..=Platform::MAX).map(move |new| (old, new)));
         numbers.map(move |(old, new)| (policy, Platform::new(old).unwrap(), Platform::new(new).unwrap()))
     }) {
         let mut desk = desk(policy);
@@ -126,7 +126,24 @@ fn a_badge_may_bring_its_own_policy() {
     assert_eq!(desk.login(7, newest), expected);
     let phone = Badge { admission: Some(devices(DevicePolicy::PcAndOne)), ..badge(Platform::IOS, 1) };
     desk.login(8, phone);
-    assert_eq!(desk.sessions(), [8]);
+    assert_eq!(desk.sessions(), [7, 8], "one that states no platform is no rival");
+}
+
+/// One user by a dialect that knows devices and by one that does not: neither displaces or keeps out the other.
+#[test]
+fn who_states_a_platform_and_who_does_not_are_no_rivals() {
+    let plain = [Admission::NewestWins, Admission::RejectNew, Admission::AtMost(1)];
+    for (policy, plain) in POLICIES.into_iter().flat_map(|policy| plain.map(|plain| (policy, plain))) {
+        let mut desk = desk(policy);
+        let unstated = Badge { admission: Some(plain), ..Badge::default() };
+        desk.login(1, badge(Platform::WEB, 1));
+        desk.login(2, unstated);
+        desk.login(3, badge(Platform::WINDOWS, 3));
+        assert_eq!(desk.sessions(), [1, 2, 3], "{policy:?} {plain:?}");
+        desk.login(4, unstated);
+        let expected = if plain == Admission::RejectNew { [1, 2, 3] } else { [1, 3, 4] };
+        assert_eq!(desk.sessions(), expected, "{policy:?} {plain:?}");
+    }
 }
 
 /// A deployment may count a browser as a PC, as OpenIM once did.

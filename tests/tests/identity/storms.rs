@@ -53,8 +53,8 @@ fn who_takes_nothing_is_not_part_of_the_storm() {
 #[test]
 fn a_refused_newcomer_loses_its_place_but_nothing_else() {
     let mut desk = Desk::new(Admission::NewestWins, Limits { replacements: 1, ..Limits::default() });
-    desk.login(1, Badge::default());
-    desk.login(2, Badge::default());
+    desk.login(1, badge(Platform::WEB, 0));
+    desk.login(2, badge(Platform::WEB, 0));
     desk.reserve(3, Platform::WEB);
     assert_eq!(desk.login(3, badge(Platform::WEB, 0)), storm(3, 10 * SECOND));
     assert_eq!((desk.hub.sessions(), desk.hub.reserved()), (1, 0));
