@@ -91,6 +91,8 @@ check() {
 install_missing
 start main --pomelo-ws 127.0.0.1:0 --pomelo-tcp 127.0.0.1:0 --http 127.0.0.1:0
 start dictionary --pomelo-ws 127.0.0.1:0 --dictionary Echo.Raw,Echo.JSON,onEcho,room.join,onMessage
+start im --im 127.0.0.1:0 --im-token static:im-tokens.txt
+start im-strict --im 127.0.0.1:0 --im-token static:im-tokens.txt --im-policy 1
 ws=$(listening main pomelo-ws)
 tcp=$(listening main pomelo-tcp)
 http=$(listening main http)
@@ -110,6 +112,7 @@ check linkspan-js "${run[@]}" linkspan-js.js "$ws"
 check raw-ws "${run[@]}" raw-ws.js "$ws" "${lenient[@]}"
 check raw-tcp "${run[@]}" raw-tcp.js "$tcp"
 check dictionary "${run[@]}" dictionary.js "$coded"
+check im "${run[@]}" im.js "$(listening im im)" "$(listening im-strict im)"
 check browser "${run[@]}" browser.js "$http" ${SCREENSHOTS:+"$SCREENSHOTS"}
 check pinus-check pinus-server/with-pinus.sh "${run[@]}" pinus-check.js
 [[ ${#lenient[@]} -gt 0 ]] || check pinus-connect pinus-server/with-pinus.sh "${run[@]}" pinus-connect.js "$binary"

@@ -155,7 +155,9 @@ pub fn one_user_on_two_dialects(program: &str) {
                 other => panic!("{other:?}"),
             }
         }
-        phone.echo(2).expect("it is still there");
+        phone.request(2, "Echo.Raw", "still there").expect("it takes it");
+        // Behind the news that there is a conversation.
+        while !matches!(phone.next().expect("in time"), Got::Answer(2, _)) {}
         browser.assert_served();
         phone.wire.cut();
         [sender, browser].into_iter().for_each(Tab::close);
