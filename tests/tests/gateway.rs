@@ -9,6 +9,8 @@ mod hooks;
 mod http;
 #[path = "gateway/proxy.rs"]
 mod proxy;
+#[path = "gateway/im.rs"]
+mod im;
 #[path = "gateway/requests.rs"]
 mod requests;
 #[path = "gateway/sessions.rs"]
@@ -59,9 +61,17 @@ on_both! {
     http::a_slow_head,
     http::sockets_leave_nothing_of_http,
     proxy::more_than_may_be_is_refused_and_counted,
+    im::functions_of_ones_own,
+    im::a_group_of_two_dialects,
+    im::logins_kicks_and_ends,
     stop::requests_in_flight_are_answered,
     stop::probes_hear_of_it_first,
     stop::idle_pages_do_not_hold_it_up,
+}
+
+#[test]
+fn im_functions_that_cannot_be() {
+    im::names_that_are_taken();
 }
 
 #[test]

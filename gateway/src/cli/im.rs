@@ -33,8 +33,10 @@ impl FromStr for TokenSource {
             Some(("static", file)) if !file.is_empty() => Ok(Self::List(file.into())),
             Some(("hs256", file)) if !file.is_empty() => Ok(Self::Hs256(file.into())),
             // As a whole, or with a word before it.
-            Some(("http", rest)) if rest.starts_with("http://") => Ok(Self::Server(rest.into())),
-            Some(("http", rest)) if rest.starts_with("//") => Ok(Self::Server(text.into())),
+            Some(("http", url)) if url.starts_with("http://") || url.starts_with("https://") => {
+                Ok(Self::Server(url.into()))
+            }
+            Some(("http" | "https", rest)) if rest.starts_with("//") => Ok(Self::Server(text.into())),
             _ => Err("write none, static:FILE, hs256:FILE or http:URL"),
         }
     }
@@ -163,7 +165,7 @@ fn token(source: &TokenSource, leeway: Duration) -> Result<TokenCheck, Failure> 
             TokenCheck::Hs256(Hs256::new(secret, leeway))
         }
         TokenSource::Server(url) => {
-            TokenCheck::Server(TokenServer::resolve(url).map_err(|error| failure(error.to_string()))?)
+            TokenCheck::Server(TokenServer::parse(url).map_err(|error| failure(error.to_string()))?)
         }
     })
 }
@@ -183,7 +185,8 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(source), "{text}");
         }
-        for text in ["", "static:", "hs256", "http:", "https://h/", "http:h"] {
+        assert_eq!("http:https://h/".parse(), Ok(TokenSource::Server("https://h/".into())));
+        for text in ["", "static:", "hs256", "http:", "http:h", "none:"] {
             assert!(text.parse::<TokenSource>().is_err(), "{text}");
         }
         assert_eq!("echo:1200ms".parse(), Ok(Backend::Echo(Duration::from_millis(1200))));

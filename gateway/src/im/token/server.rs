@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 
 use bytes::Bytes;
+use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::FutureExt;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use smol_hyper::rt::FuturesIo;
 
 use super::jwt::Claims;
+use crate::resolve::resolve;
+use crate::tls::{Tls, TrustError};
 
 /// A server that is asked with a POST of `{"operationID"}` and the token in the header `token`. A token is valid if the
 /// answer's `errCode` is 0.
@@ -26,7 +28,10 @@ use super::jwt::Claims;
 /// token, whose signature the server has checked, says about itself.
 #[derive(Clone)]
 pub struct TokenServer {
-    address: SocketAddr,
+    /// For `https`.
+    tls: Option<Tls>,
+    host: Box<str>,
+    port: u16,
     authority: Box<str>,
     path: Box<str>,
 }
@@ -36,16 +41,11 @@ pub struct TokenServer {
 #[non_exhaustive]
 pub enum TokenServerError {
     /// Not an address that we know.
-    #[error("`{0}` is not http://HOST[:PORT]/PATH")]
+    #[error("`{0}` is not http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH")]
     Malformed(String),
-    /// The name does not resolve.
-    #[error("cannot resolve `{name}`: {source}")]
-    Unresolved {
-        /// The name and the port.
-        name: String,
-        /// Why.
-        source: io::Error,
-    },
+    /// No server could prove who it is.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// It cannot be reached.
     #[error("the token server cannot be reached: {0}")]
     Unreachable(#[from] io::Error),
@@ -72,25 +72,34 @@ struct Answer {
 }
 
 impl TokenServer {
-    /// Reads `http://host:port/path`. Blocks while the system resolves a name, once.
+    /// Reads `http://host:port/path` or `https://host:port/path`; with the latter the server must prove who it is to the
+    /// authorities that this system trusts. Names are looked up for every check.
     ///
     /// # Errors
     ///
-    /// [`TokenServerError`].
-    pub fn resolve(url: &str) -> Result<Self, TokenServerError> {
+    /// [`TokenServerError::Malformed`] and [`TokenServerError::Trust`].
+    pub fn parse(url: &str) -> Result<Self, TokenServerError> {
         let malformed = || TokenServerError::Malformed(url.into());
-        let rest = url.strip_prefix("http://").ok_or_else(malformed)?;
+        let (is_tls, rest) = match url.split_once("://") {
+            Some(("http", rest)) => (false, rest),
+            Some(("https", rest)) => (true, rest),
+            _ => return Err(malformed()),
+        };
         let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
         let is_odd = |c: char| c.is_ascii_control() || c == ' ' || !c.is_ascii();
-        if authority.is_empty() || authority.contains('@') || url.contains(is_odd) {
+        if authority.contains('@') || url.contains(is_odd) {
             return Err(malformed());
         }
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let name = if has_port { authority.to_owned() } else { format!("{authority}:80") };
-        let unresolved = |source| TokenServerError::Unresolved { name: name.clone(), source };
-        let address = name.to_socket_addrs().map_err(unresolved)?.next();
-        let address = address.ok_or_else(|| unresolved(io::ErrorKind::NotFound.into()))?;
-        Ok(Self { address, authority: authority.into(), path: path.into() })
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| malformed())?),
+            _ => (authority, if is_tls { 443 } else { 80 }),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            return Err(malformed());
+        }
+        let tls = is_tls.then(|| Tls::new(None)).transpose()?;
+        Ok(Self { tls, host: host.into(), port, authority: authority.into(), path: path.into() })
     }
 
     /// Asks about one token; `None` is a token that is not valid.
@@ -109,24 +118,48 @@ impl TokenServer {
             .header("token", header)
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| TokenServerError::Unreadable(error.to_string()))?;
-        let stream = runtime.connect(self.address).await?;
-        let (mut sender, connection) = http1::handshake(FuturesIo::new(stream)).await?;
-        let exchange = async {
-            let answer = sender.send_request(request).await?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-            let body = body.map_err(|error| TokenServerError::Unreadable(error.to_string()))?;
-            read(status, &body.to_bytes(), token)
+        let stream = self.connect(runtime).await?;
+        let answer = match &self.tls {
+            None => exchange(stream, request).await?,
+            Some(tls) => exchange(tls.connect(&self.host, stream).await?, request).await?,
         };
-        let pump = async {
-            match connection.await {
-                Err(error) => Err(error.into()),
-                // The answer, if there is one, is with the other half.
-                Ok(()) => futures_lite::future::pending().await,
-            }
-        };
-        exchange.or(pump).await
+        read(answer.0, &answer.1, token)
     }
+
+    /// A connection to the first of its addresses that takes one.
+    async fn connect<R: Runtime>(&self, runtime: &R) -> io::Result<R::Stream> {
+        let mut outcome = Err(io::ErrorKind::NotFound.into());
+        for address in resolve(&self.host, self.port).await? {
+            outcome = runtime.connect(address).await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
+/// One request and its answer, on a connection that is used for nothing else.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Bytes), TokenServerError> {
+    let (mut sender, connection) = http1::handshake(FuturesIo::new(stream)).await?;
+    let exchange = async {
+        let answer = sender.send_request(request).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+        let body = body.map_err(|error| TokenServerError::Unreadable(error.to_string()))?;
+        Ok((status, body.to_bytes()))
+    };
+    let pump = async {
+        match connection.await {
+            Err(error) => Err(error.into()),
+            // The answer, if there is one, is with the other half.
+            Ok(()) => futures_lite::future::pending().await,
+        }
+    };
+    exchange.or(pump).await
 }
 
 /// What an answer says about `token`.
@@ -187,7 +220,8 @@ fn decode_base64_url(text: &str) -> Option<Vec<u8>> {
 
 impl fmt::Debug for TokenServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenServer(http://{}{})", self.authority, self.path)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        write!(f, "TokenServer({scheme}://{}{})", self.authority, self.path)
     }
 }
 
@@ -200,18 +234,26 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for url in ["http://127.0.0.1:80/auth/parse_token", "http://127.0.0.1", "http://[::1]:8080/"] {
-            assert!(TokenServer::resolve(url).is_ok(), "{url}");
+        for (url, host, port) in [
+            ("http://127.0.0.1:8080/auth/parse_token", "127.0.0.1", 8080),
+            ("http://api.example", "api.example", 80),
+            ("http://[::1]:8080/", "::1", 8080),
+            ("http://[::1]/", "::1", 80),
+        ] {
+            let server = TokenServer::parse(url).expect(url);
+            assert_eq!((&*server.host, server.port), (host, port));
         }
         for url in [
             "",
             "127.0.0.1",
-            "https://127.0.0.1/",
+            "ftp://h/",
             "http:///x",
-            "http://u:p@127.0.0.1/",
-            "http://127.0.0.1/a b",
+            "http://:80/",
+            "http://h:x/",
+            "http://u:p@h/",
+            "http://h/a b",
         ] {
-            assert!(TokenServer::resolve(url).is_err(), "{url}");
+            assert!(TokenServer::parse(url).is_err(), "{url}");
         }
     }
 
