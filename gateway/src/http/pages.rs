@@ -12,6 +12,7 @@ use linkspan_core::http::router::RegisterError;
 use linkspan_runtime::{Host, Runtime};
 
 use super::{Answer, Routes, json, text, typed};
+use crate::server::Addresses;
 
 /// The demo page and what it loads: path, content type, content.
 const FILES: &[(&str, &str, &str)] = &[
@@ -20,6 +21,8 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/demo.css", "text/css; charset=utf-8", include_str!("../../web/demo.css")),
     ("/codec.js", "text/javascript; charset=utf-8", include_str!("../../web/codec.js")),
     ("/connection.js", "text/javascript; charset=utf-8", include_str!("../../web/connection.js")),
+    ("/im.html", "text/html; charset=utf-8", include_str!("../../web/im.html")),
+    ("/im.js", "text/javascript; charset=utf-8", include_str!("../../web/im.js")),
     ("/linkspan.js", "text/javascript; charset=utf-8", include_str!("../../web/linkspan.js")),
     ("/linkspan.d.ts", "text/plain; charset=utf-8", include_str!("../../web/linkspan.d.ts")),
 ];
@@ -27,13 +30,13 @@ const FILES: &[(&str, &str, &str)] = &[
 /// Health, readiness, the demo page.
 pub(crate) struct Pages {
     host: Arc<Host>,
-    pomelo_ws: Option<SocketAddr>,
+    addresses: Addresses,
 }
 
 impl Pages {
-    /// Pages that turn unready once the host stops, with a demo page that connects to `pomelo_ws`.
-    pub(crate) fn new(host: Arc<Host>, pomelo_ws: Option<SocketAddr>) -> Self {
-        Self { host, pomelo_ws }
+    /// Pages that turn unready once the host stops, with demo pages that connect to `addresses`.
+    pub(crate) fn new(host: Arc<Host>, addresses: Addresses) -> Self {
+        Self { host, addresses }
     }
 
     /// Registers all of them.
@@ -64,17 +67,16 @@ impl Pages {
         }
     }
 
-    /// Where the demo page finds the WebSocket: the host as the browser reached us, our port.
+    /// Where the demo pages find the WebSockets: the host as the browser reached us, our ports.
     fn config(&self, host: Option<&HeaderValue>) -> Answer {
-        let Some(address) = self.pomelo_ws else {
-            return json(StatusCode::OK, r#"{"pomelo_ws":null}"#);
-        };
         let host = host.and_then(|host| host.to_str().ok()).and_then(host_name);
-        let target = match host {
-            Some(host) => format!("{host}:{}", address.port()),
-            None => address.to_string(),
+        let url = |address: Option<SocketAddr>| match (address, host) {
+            (None, _) => "null".to_owned(),
+            (Some(address), Some(host)) => format!("\"ws://{host}:{}/\"", address.port()),
+            (Some(address), None) => format!("\"ws://{address}/\""),
         };
-        json(StatusCode::OK, format!(r#"{{"pomelo_ws":"ws://{target}/"}}"#))
+        let [pomelo, im] = [self.addresses.pomelo_ws, self.addresses.im].map(url);
+        json(StatusCode::OK, format!(r#"{{"pomelo_ws":{pomelo},"im":{im}}}"#))
     }
 }
 

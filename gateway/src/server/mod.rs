@@ -189,7 +189,7 @@ fn routes<R: Runtime>(
     proxy: Option<ProxyConfig>,
 ) -> Result<Routes<R>, StartError> {
     let mut routes = Routes::new();
-    Pages::new(Arc::clone(host), addresses.pomelo_ws).add(&mut routes)?;
+    Pages::new(Arc::clone(host), addresses).add(&mut routes)?;
     if let Some(chat) = chat {
         crate::chat::add(&mut routes, chat)?;
     }

@@ -188,7 +188,7 @@ where
         turn: &mut Turn,
         actions: &mut Actions<Action<D::Notice>>,
     ) -> bool {
-        self.take_mail(actions);
+        self.take_mail(cx, actions);
         self.read(cx, turn, actions);
         self.take_commands(cx, turn, actions);
         // An application without room holds its answers back; the write timeout bounds that.
@@ -231,7 +231,7 @@ where
         self.crowded.is_none() && self.connection.wants_read() && self.app.wants_read()
     }
 
-    fn take_mail(&mut self, actions: &mut Actions<Action<D::Notice>>) {
+    fn take_mail(&mut self, cx: &mut Context<'_>, actions: &mut Actions<Action<D::Notice>>) {
         if !self.inbox.is_pending() {
             return;
         }
@@ -240,6 +240,10 @@ where
             match post {
                 Post::Command(command) => self.step(Event::Command(command), actions),
                 Post::Deliver(delivery) => self.step(Event::Delivered(delivery), actions),
+            }
+            // Much mail at once is no sign of a slow peer while its socket takes it.
+            if !self.connection.has_room() && !self.is_ending() {
+                self.write(cx, actions);
             }
         }
         if let Some(reason) = taken.drain {
@@ -293,7 +297,7 @@ where
             self.notified = false;
             match self.app.poll_command(cx, self.polled_room) {
                 Poll::Ready(command) => {
-                    self.take_mail(actions);
+                    self.take_mail(cx, actions);
                     self.step(Event::Command(command), actions);
                 }
                 Poll::Pending => turn.app_dirty = false,

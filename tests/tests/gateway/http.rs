@@ -29,7 +29,7 @@ pub(crate) async fn pages_and_probes<R: Runtime>(world: World<R>) {
     assert!(status(&ready) == "200" && ready.ends_with(r#"{"ready":true,"reasons":[]}"#), "{ready}");
     let config = get("/config.json").await;
     let port = gateway.addresses().pomelo_ws.unwrap().port();
-    assert!(config.ends_with(&format!(r#"{{"pomelo_ws":"ws://example.org:{port}/"}}"#)), "{config}");
+    assert!(config.ends_with(&format!(r#"{{"pomelo_ws":"ws://example.org:{port}/","im":null}}"#)), "{config}");
     assert!(config.contains("cache-control: no-store"));
     for (path, kind) in [
         ("/", "text/html"),

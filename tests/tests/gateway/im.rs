@@ -183,8 +183,7 @@ fn party() -> GroupId {
 
 /// One group with members of two dialects: a message is heard by both, each in its own form.
 pub(crate) async fn a_group_of_two_dialects<R: Runtime>(world: World<R>) {
-    let functions =
-        ImService::new().function("Join", async |caller: Caller| caller.join(&party()).unwrap());
+    let functions = ImService::new().function("Join", async |caller: Caller| caller.join(&party()).unwrap());
     let join = async |session: Session| session.join(&party());
     let services = Services::new().service(Service::new("Party").request("Join", join)).im(functions);
     let gateway = start(&world, services);
