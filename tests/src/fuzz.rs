@@ -4,6 +4,30 @@ use bytes::{Bytes, BytesMut};
 use linkspan_core::Violation;
 use linkspan_core::pomelo::{self, Dictionary, Message, MessageType, Package, PackageReader, RouteOut};
 
+use crate::{fuzz_chat, fuzz_connection, fuzz_http, fuzz_hub, fuzz_im, fuzz_tunnel};
+
+/// Every fuzz target with its body. Each has a file in `fuzz/fuzz_targets` and a folder in `tests/corpus`.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("chat_client", fuzz_chat::chat_client),
+    ("chat_message", fuzz_chat::chat_message),
+    ("chat_server", fuzz_chat::chat_server),
+    ("http_path", fuzz_http::http_path),
+    ("http_pool", fuzz_http::http_pool),
+    ("http_router", fuzz_http::http_router),
+    ("hub", fuzz_hub::hub),
+    ("im_client", fuzz_im::im_client),
+    ("im_envelope", fuzz_im::im_envelope),
+    ("im_server", fuzz_im::im_server),
+    ("inflate", inflate),
+    ("json_members", fuzz_http::json_members),
+    ("pomelo_bystanders", fuzz_connection::pomelo_bystanders),
+    ("pomelo_client", fuzz_connection::pomelo_client),
+    ("pomelo_message", pomelo_message),
+    ("pomelo_packages", pomelo_packages),
+    ("pomelo_server", fuzz_connection::pomelo_server),
+    ("tunnel_message", fuzz_tunnel::tunnel_message),
+];
+
 /// The largest body that any package can announce.
 const BODY_MAX: u32 = 0xff_ffff;
 

@@ -241,23 +241,3 @@ proptest! {
         fuzz_chat::chat_message(&data);
     }
 }
-
-fn replay(target: &str, body: fn(&[u8])) {
-    let folder = vectors::path("corpus").join(target);
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut count = 0;
-    for file in files {
-        let path = file.expect("a file").path();
-        println!("{}", path.display());
-        body(&fs::read(&path).expect("readable"));
-        count += 1;
-    }
-    assert!(count >= 10, "{target} has a corpus of {count} files");
-}
-
-#[test]
-fn the_corpus_is_replayed() {
-    replay("chat_message", fuzz_chat::chat_message);
-    replay("chat_server", fuzz_chat::chat_server);
-    replay("chat_client", fuzz_chat::chat_client);
-}

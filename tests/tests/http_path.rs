@@ -3,6 +3,7 @@
 use linkspan_core::http::path::{
     clean, clean_bytes, decode, escape, escape_again, escape_query, is_escaped_well, strip_port,
 };
+use linkspan_tests::fuzz_http::clean_naively;
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -67,20 +68,6 @@ fn locations_hold_nothing_that_leads_elsewhere() {
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec!["/", "/", ".", "..", "a", "b", "%2F", "%2e", "\u{e9}"]);
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
-}
-
-/// Cleaning with a stack, segment by segment.
-fn clean_naively(path: &str) -> String {
-    let mut stack: Vec<&str> = Vec::new();
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => drop(stack.pop()),
-            name => stack.push(name),
-        }
-    }
-    let slash = if path.ends_with('/') && !stack.is_empty() { "/" } else { "" };
-    format!("/{}{slash}", stack.join("/"))
 }
 
 proptest! {

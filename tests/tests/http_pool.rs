@@ -5,7 +5,6 @@
 mod http_pool {
     mod laws;
     mod machine;
-    mod model;
     mod rules;
     mod scripts;
 }

@@ -5,7 +5,6 @@
 mod http_router {
     mod laws;
     mod machine;
-    mod reference;
     mod rules;
     mod vectors;
 }

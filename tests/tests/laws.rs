@@ -328,23 +328,3 @@ fn scripts_reach_every_mark_and_every_reason() {
         assert!(reasons.contains(&format!("Some({reason})")), "{reason}: {reasons:?}");
     }
 }
-
-fn replay(target: &str, body: fn(&[u8])) {
-    let folder = linkspan_tests::vectors::path("corpus").join(target);
-    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut count = 0;
-    for file in files {
-        let path = file.expect("a file").path();
-        println!("{}", path.display());
-        body(&std::fs::read(&path).expect("readable"));
-        count += 1;
-    }
-    assert!(count >= 10, "{target} has a corpus of {count} files");
-}
-
-#[test]
-fn the_corpus_of_whole_connections() {
-    replay("pomelo_server", fuzz_connection::pomelo_server);
-    replay("pomelo_client", fuzz_connection::pomelo_client);
-    replay("pomelo_bystanders", fuzz_connection::pomelo_bystanders);
-}

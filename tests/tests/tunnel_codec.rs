@@ -144,15 +144,6 @@ fn a_text_is_cut_between_two_characters() {
     assert_eq!(frame.body().len(), TEXT_MAX - 1);
 }
 
-#[test]
-fn the_corpus_is_read_or_refused() {
-    let folder = vectors::path("corpus/tunnel_message");
-    let files = std::fs::read_dir(&folder).expect("the corpus");
-    let count = files.map(|file| std::fs::read(file.expect("a file").path()).expect("readable"));
-    let count = count.inspect(|data| fuzz_tunnel::tunnel_message(data)).count();
-    assert!(count >= 10, "a corpus of {count} files");
-}
-
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(data in prop::collection::vec(any::<u8>(), 0..64)) {

@@ -10,7 +10,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::model::{Key, Model};
+use linkspan_tests::models::pool::{Key, Model};
 
 pub(super) const KEYS: u8 = 3;
 

@@ -9,7 +9,7 @@ use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
 use super::laws::{KEYS, config, nonsense, stages};
-use super::model::{Key, Model};
+use linkspan_tests::models::pool::{Key, Model};
 
 #[derive(Clone, Debug)]
 pub(super) struct State {

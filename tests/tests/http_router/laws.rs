@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::reference::{METHODS, Plain, Verdict, decide, paths};
+use linkspan_tests::models::router::{METHODS, Plain, Verdict, decide, paths};
 
 pub(super) const HOSTS: [&str; 3] = ["", "h", "g"];
 

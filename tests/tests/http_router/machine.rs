@@ -6,7 +6,7 @@ use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
 use super::laws::{HOSTS, pattern, verdict};
-use super::reference::{METHODS, Plain, Verdict, decide, paths};
+use linkspan_tests::models::router::{METHODS, Plain, Verdict, decide, paths};
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -72,7 +72,9 @@ impl StateMachineTest for RouterTest {
         match step {
             Step::Register(text) => match (router.register(&text, state.patterns.len()), &state.conflict) {
                 (Ok(()), None) => {}
-                (Err(RegisterError::Conflict { old, .. }), Some(expected)) => assert_eq!(*old, *expected.as_str()),
+                (Err(RegisterError::Conflict { old, .. }), Some(expected)) => {
+                    assert_eq!(*old, *expected.as_str())
+                }
                 (result, expected) => panic!("{text}: {result:?}, but the reference: {expected:?}"),
             },
             Step::Ask { method, host, path } => {

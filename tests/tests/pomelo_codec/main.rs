@@ -1,6 +1,5 @@
 //! The pomelo codec: recorded vectors, laws, hostile input.
 
-mod corpus;
 mod deflate;
 mod dictionary;
 mod difference;

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 /// The methods requests are drawn from; no pattern is for the last one.
-pub(super) const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "PUT"];
+pub const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "PUT"];
 
 /// A pattern as text, cut only where its syntax says so.
 #[derive(Clone, Debug)]
-pub(super) struct Plain {
-    pub(super) text: String,
+pub struct Plain {
+    /// As it was written.
+    pub text: String,
     method: String,
     host: String,
     path: String,
@@ -18,15 +19,19 @@ pub(super) struct Plain {
 
 /// What the reference decides about a clean path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
+    /// This pattern answers.
     Match(String),
+    /// This pattern would answer with a slash at the end.
     Redirect(String),
+    /// Only these methods are answered.
     Methods(Vec<String>),
+    /// Nobody answers.
     Nothing,
 }
 
 /// All clean paths of up to three segments, one more than the patterns have; no pattern has the literal `z`.
-pub(super) fn paths() -> Vec<String> {
+pub fn paths() -> Vec<String> {
     let mut paths = vec![String::new()];
     let mut from = 0;
     for _ in 0..3 {
@@ -68,9 +73,14 @@ impl Requests {
 }
 
 impl Plain {
-    pub(super) fn new(text: &str) -> Self {
+    /// Cuts a pattern that is known to be good.
+    ///
+    /// # Panics
+    ///
+    /// If it has no path.
+    pub fn new(text: &str) -> Self {
         let (method, rest) = text.split_once(' ').unwrap_or(("", text));
-        let (host, path) = rest.split_at(rest.find('/').unwrap());
+        let (host, path) = rest.split_at(rest.find('/').expect("a pattern has a path"));
         let mut plain = Self {
             text: text.into(),
             method: method.into(),
@@ -99,7 +109,7 @@ impl Plain {
     }
 
     /// Whether two patterns must not stand in one table.
-    pub(super) fn conflicts(&self, other: &Self) -> bool {
+    pub fn conflicts(&self, other: &Self) -> bool {
         let (one, two) = (&self.matched, &other.matched);
         let nested = one != two && (one.is_subset(two) || two.is_subset(one));
         self.host == other.host && !one.is_disjoint(two) && !nested
@@ -137,7 +147,11 @@ fn best<'a>(patterns: &'a [Plain], method: &str, host: &str, path: &str) -> Opti
 }
 
 /// What is to happen with a request for a clean path.
-pub(super) fn decide(patterns: &[Plain], method: &str, host: &str, path: &str) -> Verdict {
+///
+/// # Panics
+///
+/// If two patterns are in force that must not stand together.
+pub fn decide(patterns: &[Plain], method: &str, host: &str, path: &str) -> Verdict {
     let found = best(patterns, method, host, path);
     let exact = found.is_some_and(|plain| plain.takes_exactly(method, path));
     let slashed = format!("{path}/");

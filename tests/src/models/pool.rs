@@ -5,57 +5,75 @@ use linkspan_core::http::pool::{
     Action, CloseWhy, Config, DialId, Event, Failure, RequestId, Stage, UpstreamId,
 };
 
-pub(super) type Key = u8;
+/// What makes connections interchangeable.
+pub type Key = u8;
 
 /// A connection.
 #[derive(Clone, Debug)]
-pub(super) struct Conn {
-    pub(super) id: UpstreamId,
-    pub(super) key: Key,
+pub struct Conn {
+    /// Its number.
+    pub id: UpstreamId,
+    /// Where it goes.
+    pub key: Key,
     /// Who has it; nobody if it is idle.
-    pub(super) request: Option<RequestId>,
+    pub request: Option<RequestId>,
     idle_since: Instant,
     used: bool,
     from_pool: bool,
-    pub(super) broken: bool,
+    /// Whether it was seen to end.
+    pub broken: bool,
 }
 
 /// A request that waits.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting {
-    pub(super) request: RequestId,
-    pub(super) key: Key,
-    pub(super) dials: bool,
+pub struct Waiting {
+    /// Its number.
+    pub request: RequestId,
+    /// What it is to be connected to.
+    pub key: Key,
+    /// Whether a dial of its own is under way.
+    pub dials: bool,
 }
 
 /// A dial.
 #[derive(Clone, Debug)]
-pub(super) struct Dialing {
-    pub(super) id: DialId,
-    pub(super) key: Key,
-    pub(super) owner: Option<RequestId>,
+pub struct Dialing {
+    /// Its number.
+    pub id: DialId,
+    /// Where it goes.
+    pub key: Key,
+    /// Whose it is; nobody's once that request was served otherwise.
+    pub owner: Option<RequestId>,
 }
 
 /// The model. Idle connections are in the order in which they became idle, those that wait in the order they came.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model {
-    pub(super) config: Config,
-    pub(super) busy: Vec<Conn>,
-    pub(super) idle: Vec<Conn>,
-    pub(super) waiting: Vec<Waiting>,
-    pub(super) dials: Vec<Dialing>,
-    pub(super) closes_idle: bool,
+pub struct Model {
+    /// The bounds.
+    pub config: Config,
+    /// Those that a request has.
+    pub busy: Vec<Conn>,
+    /// Those that nobody has, the one that became idle first in front.
+    pub idle: Vec<Conn>,
+    /// Who waits, first come first.
+    pub waiting: Vec<Waiting>,
+    /// What is being dialled.
+    pub dials: Vec<Dialing>,
+    /// Whether what becomes idle is closed until the next request.
+    pub closes_idle: bool,
     next_dial: u64,
     now: Instant,
     actions: Vec<Action<Key>>,
 }
 
 impl Model {
-    pub(super) fn new(config: Config) -> Self {
+    /// A pool that has nothing.
+    pub fn new(config: Config) -> Self {
         Self { config, ..Self::default() }
     }
 
-    pub(super) fn count(&self, key: Key) -> usize {
+    /// How many connections of a key there are, dialing ones included.
+    pub fn count(&self, key: Key) -> usize {
         let conns = self.busy.iter().chain(&self.idle).filter(|conn| conn.key == key).count();
         conns + self.dials.iter().filter(|dial| dial.key == key).count()
     }
@@ -64,11 +82,13 @@ impl Model {
         self.config.per_key.is_none_or(|most| self.count(key) < most.max(1) as usize)
     }
 
-    pub(super) fn knows(&self, id: UpstreamId) -> bool {
+    /// Whether a connection of this number is here.
+    pub fn knows(&self, id: UpstreamId) -> bool {
         self.busy.iter().chain(&self.idle).any(|conn| conn.id == id)
     }
 
-    pub(super) fn timeout(&mut self, now: Instant) -> Vec<Action<Key>> {
+    /// What is done at a time.
+    pub fn timeout(&mut self, now: Instant) -> Vec<Action<Key>> {
         // A call that comes early leaves no trace, not even its time.
         if self.deadline().is_some_and(|at| at <= self.now.max(now)) {
             self.now = self.now.max(now);
@@ -77,7 +97,12 @@ impl Model {
         std::mem::take(&mut self.actions)
     }
 
-    pub(super) fn event(&mut self, now: Instant, event: Event<Key>) -> Vec<Action<Key>> {
+    /// What is done when something happens.
+    ///
+    /// # Panics
+    ///
+    /// On an event that this model does not know yet.
+    pub fn event(&mut self, now: Instant, event: Event<Key>) -> Vec<Action<Key>> {
         self.now = self.now.max(now);
         match event {
             Event::Acquire { request, key } => self.acquire(request, key),
@@ -284,7 +309,7 @@ impl Model {
     }
 
     /// When the first of the idle ones has been idle for too long.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         self.idle.first().and_then(|oldest| Some(oldest.idle_since + self.config.idle_timeout?))
     }
 
