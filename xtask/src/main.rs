@@ -3,8 +3,10 @@
 
 mod bench;
 mod command;
+mod faults;
 mod fuzz;
 mod licences;
+mod mutants;
 mod setup;
 mod test;
 mod wasm;
@@ -27,7 +29,15 @@ The tasks of the Linkspan repository.
       --no-build takes the binaries as they are.
 
   cargo xtask fuzz [TARGET] [--seconds N]
-      Runs the fuzz targets, each for N seconds (default 60). Needs a nightly toolchain and cargo-fuzz.
+      Runs the fuzz targets, each for N seconds (default 60), and prints how much each has tried. Needs a nightly
+      toolchain and cargo-fuzz, and installs them where they are missing.
+
+  cargo xtask faults [--only FAULT]...
+      Puts ten faults into a copy of the tree, one at a time, and tells which tests of the core catch each.
+
+  cargo xtask mutants [--file PATH]...
+      Changes the core a little, one place at a time, and tells which changes no test notices. Installs cargo-mutants
+      where it is missing. Without --file all of the core but its codecs, which takes a day.
 ";
 
 /// What a task may fail with; it is shown to the person who ran it, and to nobody else.
@@ -45,6 +55,8 @@ fn main() -> ExitCode {
         Some("test") => test::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
+        Some("faults") => faults::run(&rest),
+        Some("mutants") => mutants::run(&rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)

@@ -14,6 +14,10 @@ pub(crate) enum Need {
     Target(&'static str),
     /// The oldest toolchain that the workspace supports.
     OldestToolchain,
+    /// A nightly toolchain, for the fuzzer.
+    Nightly,
+    /// A sub-command of cargo that cargo itself installs.
+    CargoTool(&'static str),
     /// Node, npm, a headless Chromium and `ip`, for the tests with real clients.
     WebTools,
     /// The npm packages of `tests/interop`, exactly as locked.
@@ -26,6 +30,8 @@ pub(crate) fn provide(need: Need) -> Result<(), Error> {
         Need::Component(name) => component(name),
         Need::Target(name) => target(name),
         Need::OldestToolchain => toolchain(&oldest()?),
+        Need::Nightly => toolchain("nightly"),
+        Need::CargoTool(name) => cargo_tool(name),
         Need::WebTools => web_tools(),
         Need::NpmPackages => npm_packages(),
     }
@@ -80,6 +86,14 @@ fn toolchain(version: &str) -> Result<(), Error> {
     say(&format!("rustup toolchain install {version} --profile minimal"));
     let words = ["rustup", "toolchain", "install", version, "--profile", "minimal", "--no-self-update"];
     run(&mut command(&words))
+}
+
+fn cargo_tool(name: &str) -> Result<(), Error> {
+    if exists(name) {
+        return Ok(());
+    }
+    say(&format!("cargo install {name} --locked (some minutes)"));
+    run(&mut command(&["cargo", "install", name, "--locked"]))
 }
 
 fn no_rustup(what: &str) -> String {

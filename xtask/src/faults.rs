@@ -1,0 +1,205 @@
+//! `cargo xtask faults`: ten faults, put into a copy of the tree one at a time, and which tests catch each.
+//!
+//! A test that finds nothing planted proves nothing. The patches are in `xtask/faults`; the tests are those of the core,
+//! which build without the runtimes. A test that hangs for [`PATIENCE`] has caught its fault too.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Error;
+use crate::command::{command, output, run as run_command, strong};
+
+/// Each patch, and what it does.
+const FAULTS: [(&str, &str); 10] = [
+    ("window-off-by-one", "the send queue takes one byte more than its mark"),
+    ("missing-unregister", "a connection that ends leaves its keys and groups behind"),
+    ("act-after-close", "registrations are undone behind the close"),
+    ("lost-resume", "a tunnel that paused its peer never resumes it"),
+    ("stale-generation", "the end of an old connection removes the newer session"),
+    ("timer-that-spins", "the next heartbeat is due at once"),
+    ("wrong-shard", "a key is given up at another shard than it was registered at"),
+    ("held-back-flush", "a dialect is not told that the queue has moved"),
+    ("unbounded-reserve", "a body's announced length is reserved before it comes"),
+    ("reorder", "a member that leaves lets the last one jump the line"),
+];
+
+/// The tests that every fault must pass by, cheapest first.
+const GATES: &[&str] = &[
+    "pomelo_codec",
+    "laws",
+    "hub",
+    "identity",
+    "pomelo_server",
+    "chat_connection",
+    "small_machines",
+    "services",
+    "http_pool",
+    "tunnel_session",
+    "corpora",
+];
+
+/// How long one file of tests may run.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Where the copy and what is built of it lie.
+const FOLDER: &str = "target/faults";
+
+/// Runs the task.
+pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
+    let mut chosen: Vec<&str> = Vec::new();
+    let mut words = arguments.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        let name =
+            if word == "--only" { words.next().ok_or("--only needs the name of a fault")? } else { word };
+        let known = FAULTS.iter().find(|(known, _)| *known == name);
+        chosen.push(known.ok_or_else(|| format!("there is no fault {name}; there are {}", names()))?.0);
+    }
+    let tree = copy()?;
+    println!("{}", strong("== without a fault"));
+    let (failed, _) = test(&tree)?;
+    if !failed.is_empty() {
+        return Err(format!("these tests fail without a fault: {}", list(&failed, usize::MAX)).into());
+    }
+    let mut rows = Vec::new();
+    for (name, about) in FAULTS.iter().filter(|(name, _)| chosen.is_empty() || chosen.contains(name)) {
+        println!("{}", strong(&format!("== {name}: {about}")));
+        let patch = std::env::current_dir()?.join(patch(name));
+        let patch = patch.to_string_lossy();
+        run_command(command(&["git", "apply", &patch]).current_dir(&tree))?;
+        let outcome = test(&tree);
+        run_command(command(&["git", "apply", "--reverse", &patch]).current_dir(&tree))?;
+        let (failed, seconds) = outcome?;
+        println!("{} tests caught it: {}", failed.len(), list(&failed, 3));
+        rows.push((*name, *about, failed, seconds));
+    }
+    println!("\n| Fault | What it does | Caught by | s |\n| --- | --- | --- | --- |");
+    for (name, about, failed, seconds) in &rows {
+        println!("| `{name}` | {about} | {} | {seconds:.0} |", list(failed, 4));
+    }
+    let missed = rows.iter().filter(|(_, _, failed, _)| failed.is_empty()).count();
+    println!("\n{} caught, {missed} not", rows.len() - missed);
+    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn names() -> String {
+    FAULTS.map(|(name, _)| name).join(", ")
+}
+
+fn patch(name: &str) -> PathBuf {
+    Path::new("xtask/faults").join(name).with_extension("patch")
+}
+
+fn list(tests: &BTreeSet<String>, most: usize) -> String {
+    let shown: Vec<&str> = tests.iter().map(String::as_str).take(most).collect();
+    let more = tests.len().saturating_sub(most);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    if shown.is_empty() { "**none**".into() } else { format!("`{}`{more}", shown.join("`, `")) }
+}
+
+/// Copies what git knows, as it is now, to a tree of its own; files that have not changed keep their age.
+fn copy() -> Result<PathBuf, Error> {
+    let tree = std::env::current_dir()?.join(FOLDER).join("tree");
+    let words = ["git", "ls-files", "--cached", "--others", "--exclude-standard"];
+    let known = output(&mut command(&words))?;
+    for path in known.lines().filter(|path| Path::new(path).is_file()) {
+        let (from, to) = (std::fs::read(path)?, tree.join(path));
+        if std::fs::read(&to).is_ok_and(|there| there == from) {
+            continue;
+        }
+        std::fs::create_dir_all(to.parent().unwrap_or(&tree))?;
+        std::fs::write(to, from)?;
+    }
+    // A tree within a repository is that repository to git, unless it is one itself.
+    if !tree.join(".git").exists() {
+        run_command(command(&["git", "init", "-q"]).current_dir(&tree))?;
+    }
+    Ok(tree)
+}
+
+/// Builds the gates in `tree` and runs them; gives the tests that failed, and the seconds it took.
+fn test(tree: &Path) -> Result<(BTreeSet<String>, f64), Error> {
+    let start = Instant::now();
+    let mut failed = BTreeSet::new();
+    for (gate, program) in build(tree)? {
+        failed.extend(run_gate(tree, &gate, &program)?.into_iter().map(|test| format!("{gate}: {test}")));
+    }
+    Ok((failed, start.elapsed().as_secs_f64()))
+}
+
+/// The program of each gate.
+fn build(tree: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    let mut words = vec!["cargo", "test", "-p", "linkspan-tests", "--no-default-features", "--no-run"];
+    words.extend(["--message-format", "json-render-diagnostics"]);
+    words.extend(GATES.iter().flat_map(|gate| ["--test", gate]));
+    let target = std::env::current_dir()?.join(FOLDER).join("build");
+    let mut cargo = command(&words);
+    let messages = output(cargo.current_dir(tree).env("CARGO_TARGET_DIR", target))?;
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = |message: Value| {
+        let name = message["target"]["name"].as_str()?.to_owned();
+        Some((name, PathBuf::from(message["executable"].as_str()?)))
+    };
+    let mut programs: Vec<_> = messages.filter_map(program).collect();
+    programs.sort_by_key(|(name, _)| GATES.iter().position(|gate| gate == name));
+    if programs.len() == GATES.len() {
+        return Ok(programs);
+    }
+    Err(format!("{} programs for {} gates", programs.len(), GATES.len()).into())
+}
+
+/// The tests of one program that fail; if it does not end, that is what failed.
+fn run_gate(tree: &Path, gate: &str, program: &Path) -> Result<Vec<String>, Error> {
+    let words = [program.to_string_lossy().into_owned()];
+    let mut tests = command(&words);
+    // A find is shrunk for people; here it is enough that there is one.
+    tests.env("PROPTEST_MAX_SHRINK_ITERS", "0").env("RUST_BACKTRACE", "0");
+    let mut child =
+        tests.current_dir(tree.join("tests")).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut said = child.stdout.take().ok_or("no pipe")?;
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        // What is no text tells of no test.
+        let _ = said.read_to_string(&mut text);
+        text
+    });
+    let start = Instant::now();
+    let mut hangs = false;
+    while child.try_wait()?.is_none() {
+        if start.elapsed() > PATIENCE {
+            hangs = true;
+            child.kill()?;
+            child.wait()?;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let text = reader.join().map_err(|_| "the reader failed")?;
+    let lines = text.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    let mut failed: Vec<String> = lines.map(str::to_owned).collect();
+    if hangs || (failed.is_empty() && !child.wait()?.success()) {
+        failed.push(format!("{gate} does not end well"));
+    }
+    Ok(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FAULTS, patch};
+    use crate::command::{command, run};
+
+    /// The code moves on; a patch that no longer applies would prove nothing.
+    #[test]
+    fn every_patch_applies() {
+        for (name, _) in FAULTS {
+            let path = crate::root().join(patch(name));
+            let words = ["git", "apply", "--check", &path.to_string_lossy()];
+            run(command(&words).current_dir(crate::root())).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        let patches = std::fs::read_dir(crate::root().join("xtask/faults")).expect("the patches");
+        assert_eq!(patches.count(), FAULTS.len());
+    }
+}
