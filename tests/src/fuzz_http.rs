@@ -136,6 +136,7 @@ pub fn http_pool(data: &[u8]) {
         idle_max: some(3),
         idle_per_key: some(3).unwrap_or(2),
         per_key: some(3),
+        total: some(7),
         waiting_per_key: some(5).unwrap_or(3),
         idle_timeout: some(1).map(|_| Duration::from_micros(10)),
         keep_alive: some(8) != Some(8),
