@@ -274,8 +274,6 @@ impl Gate {
 
     /// Bytes on the heap, rounded up; bounded by twice [`connections`](Limits::connections) addresses.
     pub fn footprint(&self) -> usize {
-        let paces =
-            if self.limits.messages_per_second > 0 { self.sources.len() * Pace::FOOTPRINT } else { 0 };
         let trusted = self.trusted.capacity() * mem::size_of::<Network>();
         // A tree's nodes may be half empty.
         let resting = 3 * self.resting.len() * mem::size_of::<(Rate, Source)>();

@@ -18,7 +18,7 @@ mod wire;
 
 pub(crate) use self::body::{Answer, Body, BoxError, empty, full, json, not_allowed, text, typed};
 pub(crate) use self::exchange::{Rules, exchange};
-pub(crate) use self::pages::Pages;
+pub(crate) use self::pages::{Pages, Reachable};
 pub(crate) use self::routes::{Asked, Routes};
 pub(crate) use self::site::{Reply, Site, Takeover, Visit};
 pub(crate) use self::upgrade::{WebSockets, open_socket, upgrade};

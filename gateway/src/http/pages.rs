@@ -18,6 +18,8 @@ use crate::server::Addresses;
 const FILES: &[(&str, &str, &str)] = &[
     ("/", "text/html; charset=utf-8", include_str!("../../web/index.html")),
     ("/demo.js", "text/javascript; charset=utf-8", include_str!("../../web/demo.js")),
+    ("/tabs.js", "text/javascript; charset=utf-8", include_str!("../../web/tabs.js")),
+    ("/direct.js", "text/javascript; charset=utf-8", include_str!("../../web/direct.js")),
     ("/demo.css", "text/css; charset=utf-8", include_str!("../../web/demo.css")),
     ("/codec.js", "text/javascript; charset=utf-8", include_str!("../../web/codec.js")),
     ("/connection.js", "text/javascript; charset=utf-8", include_str!("../../web/connection.js")),
@@ -27,16 +29,27 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/linkspan.d.ts", "text/plain; charset=utf-8", include_str!("../../web/linkspan.d.ts")),
 ];
 
+/// What the demo page can reach.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reachable {
+    /// Where the pomelo WebSocket listens.
+    pub(crate) pomelo_ws: Option<SocketAddr>,
+    /// Where the IM listener is.
+    pub(crate) im: Option<SocketAddr>,
+    /// Whether chat is served beside the page.
+    pub(crate) chat: bool,
+}
+
 /// Health, readiness, the demo page.
 pub(crate) struct Pages {
     host: Arc<Host>,
-    addresses: Addresses,
+    reachable: Reachable,
 }
 
 impl Pages {
-    /// Pages that turn unready once the host stops, with demo pages that connect to `addresses`.
-    pub(crate) fn new(host: Arc<Host>, addresses: Addresses) -> Self {
-        Self { host, addresses }
+    /// Pages that turn unready once the host stops, with a demo page for what is `reachable`.
+    pub(crate) fn new(host: Arc<Host>, reachable: Reachable) -> Self {
+        Self { host, reachable }
     }
 
     /// Registers all of them.
@@ -67,16 +80,16 @@ impl Pages {
         }
     }
 
-    /// Where the demo pages find the WebSockets: the host as the browser reached us, our ports.
+    /// Where the demo page finds the listeners: the host as the browser reached us, their ports.
     fn config(&self, host: Option<&HeaderValue>) -> Answer {
         let host = host.and_then(|host| host.to_str().ok()).and_then(host_name);
-        let url = |address: Option<SocketAddr>| match (address, host) {
-            (None, _) => "null".to_owned(),
-            (Some(address), Some(host)) => format!("\"ws://{host}:{}/\"", address.port()),
-            (Some(address), None) => format!("\"ws://{address}/\""),
+        let url = |address: SocketAddr| match host {
+            Some(host) => format!("ws://{host}:{}/", address.port()),
+            None => format!("ws://{address}/"),
         };
-        let [pomelo, im] = [self.addresses.pomelo_ws, self.addresses.im].map(url);
-        json(StatusCode::OK, format!(r#"{{"pomelo_ws":{pomelo},"im":{im}}}"#))
+        let Reachable { pomelo_ws, im, chat } = self.reachable;
+        let config = serde_json::json!({"pomelo_ws": pomelo_ws.map(url), "im": im.map(url), "chat": chat});
+        json(StatusCode::OK, config.to_string())
     }
 }
 

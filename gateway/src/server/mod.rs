@@ -19,7 +19,7 @@ use self::listen::{Listeners, serve_http, serve_sockets, serve_tcp};
 use self::pomelo::Pomelo;
 use crate::demo::origin;
 pub use crate::edge::EdgeConfig;
-use crate::http::{Pages, Routes, WebSockets};
+use crate::http::{Pages, Reachable, Routes, WebSockets};
 use crate::im::{self, ImDoor, Office, ReservedName};
 use crate::proxy::{self, ProxyConfig, ProxyError};
 use crate::services::{Services, ServicesError, Table};
@@ -189,7 +189,8 @@ fn routes<R: Runtime>(
     proxy: Option<ProxyConfig>,
 ) -> Result<Routes<R>, StartError> {
     let mut routes = Routes::new();
-    Pages::new(Arc::clone(host), addresses).add(&mut routes)?;
+    let Addresses { pomelo_ws, im, .. } = addresses;
+    Pages::new(Arc::clone(host), Reachable { pomelo_ws, im, chat: chat.is_some() }).add(&mut routes)?;
     if let Some(chat) = chat {
         crate::chat::add(&mut routes, chat)?;
     }

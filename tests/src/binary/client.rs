@@ -31,7 +31,17 @@ pub(super) struct Client {
 impl Client {
     /// Connects and shakes hands.
     pub(super) fn connect(address: SocketAddr, carrier: Carrier) -> io::Result<Self> {
-        let mut wire = Wire::open(address, carrier)?;
+        Self::shake_hands(Wire::open(address, carrier)?)
+    }
+
+    /// Connects over TCP as a proxy does, with what it says first, and shakes hands.
+    pub(super) fn connect_behind(address: SocketAddr, header: &[u8]) -> io::Result<Self> {
+        let mut wire = Wire::open(address, Carrier::Tcp)?;
+        wire.raw(header)?;
+        Self::shake_hands(wire)
+    }
+
+    fn shake_hands(mut wire: Wire) -> io::Result<Self> {
         wire.send(HANDSHAKE)?;
         match wire.receive()? {
             Some(answer) if answer[0] == 1 => {}

@@ -3,7 +3,9 @@
 //! Each runtime's crate calls them with the path of its own program through [`binary_tests!`](crate::binary_tests). Every
 //! wait is bounded, every process ends with its guard, every port is chosen by the system.
 
+pub mod chat;
 mod client;
+pub mod edge;
 pub mod ending;
 pub mod hostile;
 pub mod im;
@@ -13,6 +15,7 @@ pub mod proxy;
 pub mod replays;
 pub mod starting;
 pub mod traffic;
+mod web;
 mod wire;
 
 use std::time::Duration;
@@ -57,6 +60,16 @@ macro_rules! binary_tests {
             im::tokens::a_token_server,
             im::hostile::bad_frames_have_documented_answers,
             im::hostile::a_flood_of_logins_concerns_nobody_else,
+            chat::every_script_does_what_is_expected,
+            chat::every_request_is_answered,
+            chat::hostile_messages_end_their_own_connection,
+            chat::fifty_senders_and_one_receiver,
+            chat::policies_are_flags,
+            edge::pages_of_other_hosts_are_refused,
+            edge::addresses_behind_proxies_are_limited,
+            edge::proxy_headers_name_the_client,
+            edge::too_many_are_told,
+            edge::wrong_settings_are_told,
             starting::lines_with_real_ports,
             starting::demo_says_what_next,
             starting::connect_from_a_pipe,
