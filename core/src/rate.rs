@@ -44,10 +44,12 @@ impl Rate {
     }
 
     /// As one number, to be kept where a number is.
+    #[cfg(target_has_atomic = "64")]
     pub(crate) const fn to_bits(self) -> u64 {
         self.schedule
     }
 
+    #[cfg(target_has_atomic = "64")]
     pub(crate) const fn from_bits(schedule: u64) -> Self {
         Self { schedule }
     }

@@ -54,6 +54,33 @@ async function chat(one, two) {
   check((await one.locator('#frames tr').count()) >= 5, 'the frames are listed');
 }
 
+/** Two users by number, in the tab of direct messages. */
+async function direct(one, two, directory) {
+  const numbers = ['71', '18446744073709551615'];
+  for (const [page, number] of [[one, numbers[0]], [two, numbers[1]]]) {
+    await page.getByRole('link', { name: 'Direct chat' }).click();
+    await page.getByLabel('Your number').fill(number);
+    await page.getByRole('button', { name: 'Connect', exact: true }).click();
+    await page.getByRole('textbox', { name: 'Direct message' }).waitFor();
+  }
+  const say = async (page, to, text) => {
+    await page.getByLabel('To number').fill(to);
+    await page.getByRole('textbox', { name: 'Direct message' }).fill(text);
+    await page.getByRole('button', { name: 'Send' }).click();
+  };
+  const hears = (page, text) => page.locator('#direct-messages li.theirs', { hasText: text }).waitFor();
+  await say(one, numbers[1], 'Hello, 漢字 😀 <b>not bold</b>');
+  await hears(two, 'Hello, 漢字 😀 <b>not bold</b>');
+  await hears(two, 'from 71');
+  await say(two, numbers[0], 'Hello back');
+  await hears(one, `from ${numbers[1]}`);
+  equal(await one.locator('#direct-frames tr').count(), 2, 'frames of the first');
+  if (directory) await two.screenshot({ path: path.join(directory, 'direct.png') });
+  await two.getByRole('button', { name: 'Disconnect' }).click();
+  await two.locator('#direct-messages li.notice', { hasText: 'Disconnected: 1000' }).waitFor();
+  for (const page of [one, two]) await page.getByRole('link', { name: 'Room chat' }).click();
+}
+
 /** A page that was removed says so and can come back when asked to. */
 async function ends(page) {
   await page.evaluate(() => window.linkspan.notify('Echo.Kick', {}));
@@ -78,6 +105,8 @@ run(90, async () => {
       await one.screenshot({ path: path.join(directory, 'chat-light.png') });
       await two.screenshot({ path: path.join(directory, 'chat-dark.png') });
     }
+    const { chat: hasChat } = await (await fetch(`${url}config.json`)).json();
+    if (hasChat) await direct(one, two, directory);
     // Leaving by the button, coming back, leaving by closing the tab.
     await two.getByRole('button', { name: 'Leave' }).click();
     await sees(one, 'Bob left.');

@@ -13,6 +13,7 @@ skip=" ${SKIP:-} "
 work=$(mktemp -d)
 servers=()
 failed=0
+python=.interop/python/bin/python
 
 stop_servers() {
   local id
@@ -37,6 +38,11 @@ install_missing() {
   if ! npm ls --silent >/dev/null 2>&1; then
     echo "installing the clients (npm ci)"
     npm ci --silent
+  fi
+  if [[ $skip != *" chat-py "* && ! -x $python ]]; then
+    echo "installing Python's websockets (pip, in .interop)"
+    python3 -m venv .interop/python
+    "$python" -m pip install --quiet --disable-pip-version-check websockets==15.0.1
   fi
   if [[ $skip != *" browser "* && ! -x ${CHROMIUM:-/usr/bin/chromium} ]]; then
     if [[ $(id -u) -ne 0 ]]; then
@@ -89,7 +95,9 @@ check() {
 }
 
 install_missing
-start main --pomelo-ws 127.0.0.1:0 --pomelo-tcp 127.0.0.1:0 --http 127.0.0.1:0
+chat=(--chat)
+[[ $(basename "$binary") != fake-server.js ]] || chat=()
+start main --pomelo-ws 127.0.0.1:0 --pomelo-tcp 127.0.0.1:0 --http 127.0.0.1:0 "${chat[@]}"
 start dictionary --pomelo-ws 127.0.0.1:0 --dictionary Echo.Raw,Echo.JSON,onEcho,room.join,onMessage
 start im --im 127.0.0.1:0 --im-token static:im-tokens.txt
 start im-strict --im 127.0.0.1:0 --im-token static:im-tokens.txt --im-policy 1
@@ -113,6 +121,10 @@ check raw-ws "${run[@]}" raw-ws.js "$ws" "${lenient[@]}"
 check raw-tcp "${run[@]}" raw-tcp.js "$tcp"
 check dictionary "${run[@]}" dictionary.js "$coded"
 check im "${run[@]}" im.js "$(listening im im)" "$(listening im-strict im)"
+if [[ ${#chat[@]} -gt 0 ]]; then
+  check chat-ws "${run[@]}" chat-ws.js "$http"
+  check chat-py "$python" chat.py "$http"
+fi
 check browser "${run[@]}" browser.js "$http" ${SCREENSHOTS:+"$SCREENSHOTS"}
 check pinus-check pinus-server/with-pinus.sh "${run[@]}" pinus-check.js
 [[ ${#lenient[@]} -gt 0 ]] || check pinus-connect pinus-server/with-pinus.sh "${run[@]}" pinus-connect.js "$binary"

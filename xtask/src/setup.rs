@@ -22,6 +22,8 @@ pub(crate) enum Need {
     WebTools,
     /// The npm packages of `tests/interop`, exactly as locked.
     NpmPackages,
+    /// Python's `websockets`, in a virtual environment of its own.
+    PythonClient,
 }
 
 /// Makes sure that `need` is there.
@@ -34,6 +36,7 @@ pub(crate) fn provide(need: Need) -> Result<(), Error> {
         Need::CargoTool(name) => cargo_tool(name),
         Need::WebTools => web_tools(),
         Need::NpmPackages => npm_packages(),
+        Need::PythonClient => python_client(),
     }
 }
 
@@ -206,4 +209,35 @@ fn npm_packages() -> Result<(), Error> {
     say("npm ci, in tests/interop");
     let words = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"];
     run(command(&words).current_dir(folder))
+}
+
+/// Where the Python client lives; `tests/interop/run.sh` looks there.
+const PYTHON: &str = "tests/interop/.interop/python";
+/// The version that the tests were written for.
+const WEBSOCKETS: &str = "websockets==15.0.1";
+
+fn python_client() -> Result<(), Error> {
+    let python = Path::new(PYTHON).join("bin/python");
+    let has_it = || {
+        let words = [&python.to_string_lossy(), "-c", "import websockets.asyncio.client"];
+        python.is_file() && output(&mut command(&words)).is_ok()
+    };
+    if has_it() {
+        return Ok(());
+    }
+    if !exists("python3") {
+        return Err("install Python 3.11 or later, with venv, by hand".into());
+    }
+    say(&format!("pip install {WEBSOCKETS}, in {PYTHON}"));
+    run(&mut command(&["python3", "-m", "venv", PYTHON]))?;
+    let words = [
+        &python.to_string_lossy(),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        WEBSOCKETS,
+    ];
+    run(&mut command(&words))
 }

@@ -76,13 +76,13 @@ const STEPS: &[Step] = &[
     Step {
         name: "interop-tokio",
         about: "real clients against the binary on Tokio",
-        needs: &[Need::WebTools, Need::NpmPackages],
+        needs: &[Need::WebTools, Need::NpmPackages, Need::PythonClient],
         run: || interop("linkspan-tokio", "linkspan"),
     },
     Step {
         name: "interop-smol",
         about: "real clients against the binary on smol",
-        needs: &[Need::WebTools, Need::NpmPackages],
+        needs: &[Need::WebTools, Need::NpmPackages, Need::PythonClient],
         run: || interop("linkspan-smol", "linkspan-smol"),
     },
 ];

@@ -12,7 +12,6 @@ use linkspan_core::http::router::RegisterError;
 use linkspan_runtime::{Host, Runtime};
 
 use super::{Answer, Routes, json, text, typed};
-use crate::server::Addresses;
 
 /// The demo page and what it loads: path, content type, content.
 const FILES: &[(&str, &str, &str)] = &[
