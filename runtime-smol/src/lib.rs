@@ -72,7 +72,7 @@ impl Runtime for Smol {
         Local::connect(path).await
     }
 
-    fn datagrams(&self, socket: UdpSocket) -> io::Result<Datagrams> {
+    async fn datagrams(&self, socket: UdpSocket) -> io::Result<Datagrams> {
         Datagrams::new(socket)
     }
 

@@ -88,9 +88,8 @@ impl Runtime for Tokio {
         Local::connect(path).await
     }
 
-    fn datagrams(&self, socket: std::net::UdpSocket) -> io::Result<Datagrams> {
-        let _inside = self.0.enter();
-        Datagrams::new(socket)
+    async fn datagrams(&self, socket: std::net::UdpSocket) -> io::Result<Datagrams> {
+        Datagrams::new(socket).await
     }
 
     async fn stop_signal(&self) -> Signal {

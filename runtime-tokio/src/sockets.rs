@@ -46,8 +46,11 @@ impl AsyncWrite for Local {
 pub struct Datagrams(UdpSocket);
 
 impl Datagrams {
-    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        UdpSocket::from_std(socket).map(Self)
+    pub(crate) async fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let socket = UdpSocket::from_std(socket)?;
+        // Until the poller has seen it, sending is refused.
+        socket.writable().await?;
+        Ok(Self(socket))
     }
 }
 

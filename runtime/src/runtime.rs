@@ -56,12 +56,8 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// A new connection to the Unix socket at `path`.
     fn connect_local(&self, path: &Path) -> impl Future<Output = io::Result<Self::Local>> + Send;
 
-    /// Takes over a bound UDP socket that is already non-blocking.
-    ///
-    /// # Errors
-    ///
-    /// What the registration with the operating system's poller reports.
-    fn datagrams(&self, socket: UdpSocket) -> io::Result<Self::Datagrams>;
+    /// Takes over a bound UDP socket that is already non-blocking, and waits until it can send.
+    fn datagrams(&self, socket: UdpSocket) -> impl Future<Output = io::Result<Self::Datagrams>> + Send;
 
     /// The next signal to stop. Signals count from the first poll on.
     fn stop_signal(&self) -> impl Future<Output = Signal> + Send;
@@ -89,7 +85,8 @@ pub trait Datagrams: Send + Sync + 'static {
     /// What the operating system reports; of a connected socket also that nobody listens at the other end.
     fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>>;
 
-    /// Sends one datagram: to `to`, or of a connected socket to its peer.
+    /// Sends one datagram: to `to`, or of a connected socket to its peer. Pending if the system has no room; whoever
+    /// calls this in several tasks is not woken in each, and had better let the datagram go.
     ///
     /// # Errors
     ///

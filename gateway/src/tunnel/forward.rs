@@ -90,7 +90,6 @@ impl Forwards {
                 }
                 Sockets::Udp(socket) => {
                     let runtime = workers.first();
-                    let socket = Arc::new(runtime.datagrams(socket).map_err(|error| (address, error))?);
                     runtime.spawn(serve_udp(runtime.clone(), way, socket));
                 }
             }

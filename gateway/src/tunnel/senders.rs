@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -54,7 +54,11 @@ impl Waiting {
 }
 
 /// Hands each sender's datagrams to a stream of its own, until the process stops.
-pub(super) async fn serve_udp<R: Runtime>(runtime: R, way: Arc<Way<R>>, socket: Arc<R::Datagrams>) {
+pub(super) async fn serve_udp<R: Runtime>(runtime: R, way: Arc<Way<R>>, socket: UdpSocket) {
+    let socket = match runtime.datagrams(socket).await {
+        Ok(socket) => Arc::new(socket),
+        Err(error) => return tracing::error!(listen = %way.forward.listen, %error, "no datagrams"),
+    };
     let host = Arc::clone(way.tunnels.registry().host());
     let mut senders: HashMap<SocketAddr, Waiting> = HashMap::new();
     loop {

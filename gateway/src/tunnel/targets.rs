@@ -141,7 +141,7 @@ async fn connect<R: Runtime>(runtime: &R, transport: Transport, to: SocketAddr) 
             let socket = UdpSocket::bind((any, 0))?;
             socket.set_nonblocking(true)?;
             socket.connect(to)?;
-            runtime.datagrams(socket).map(Target::Datagrams)
+            runtime.datagrams(socket).await.map(Target::Datagrams)
         }
     }
 }
