@@ -7,10 +7,10 @@ mod harness;
 mod hooks;
 #[path = "gateway/http.rs"]
 mod http;
-#[path = "gateway/proxy.rs"]
-mod proxy;
 #[path = "gateway/im.rs"]
 mod im;
+#[path = "gateway/proxy.rs"]
+mod proxy;
 #[path = "gateway/requests.rs"]
 mod requests;
 #[path = "gateway/sessions.rs"]

@@ -57,7 +57,9 @@ fn the_fixed_worlds_end_well_and_reach_every_limit() {
     for mark in Mark::ALL {
         let elsewhere = ELSEWHERE.iter().find(|(other, _)| other == mark);
         match (reached.contains_key(mark), elsewhere) {
-            (false, None) => faults.push(format!("{mark:?} is reached by no world and no other test is named")),
+            (false, None) => {
+                faults.push(format!("{mark:?} is reached by no world and no other test is named"))
+            }
             (true, Some(_)) => faults.push(format!("{mark:?} is reached: take it off the list")),
             (false, Some((_, file))) => {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
