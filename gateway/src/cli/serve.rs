@@ -18,6 +18,7 @@ use super::limits::{fit_files, limits};
 use super::{Exit, Failure, chat, edge, im, logging, output, pomelo, proxy, tunnel};
 use crate::demo;
 use crate::im::backend;
+use crate::proxy::ProxyConfig;
 use crate::server::{Addresses, Config, Gateway, StartError};
 use crate::services::Services;
 
@@ -51,7 +52,7 @@ pub(super) fn serve<R: Runtime>(args: &ServeArgs) -> Result<(), Failure> {
             let services = if demo { demo::services(runtime) } else { Services::new() };
             services.im(im::service(&args.im, runtime))
         },
-        |_| {},
+        |_, _| {},
     )
 }
 
@@ -63,7 +64,7 @@ pub(super) fn demo<R: Runtime>(args: &DemoArgs) -> Result<(), Failure> {
         first => first.checked_add(offset),
     };
     let address = |offset| {
-        let port = port(offset).ok_or_else(|| Failure::new(Exit::Usage, "--port must be at most 65532"))?;
+        let port = port(offset).ok_or_else(|| Failure::new(Exit::Usage, "--port must be at most 65531"))?;
         Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
     };
     let config = Config {
@@ -71,12 +72,20 @@ pub(super) fn demo<R: Runtime>(args: &DemoArgs) -> Result<(), Failure> {
         pomelo_ws: Some(address(1)?),
         http: Some(address(2)?),
         im: Some(crate::im::Config::new(address(3)?)),
+        tunnel: Some(crate::tunnel::Config::default()),
+        proxy: Some(ProxyConfig::default()),
+        origin: Some(address(4)?),
         chat: Some(linkspan_core::chat::ServerConfig::default()),
         host: HostConfig { limits: Arc::new(limits), ..HostConfig::default() },
         ..Config::default()
     };
     let services = |runtime: &R| demo::services(runtime).im(backend::functions(backend::Memory::default()));
-    run::<R>(&args.run, config, services, say_what_next)
+    run::<R>(&args.run, config, services, |runtime, addresses| {
+        if let Some(http) = addresses.http {
+            demo::agent::start(runtime, http);
+        }
+        say_what_next(addresses);
+    })
 }
 
 /// The lines to paste next.
@@ -93,6 +102,12 @@ fn say_what_next(addresses: Addresses) {
     if let Some(http) = addresses.http {
         output::line(&format!("open       http://{http}/ in two tabs, and chat"));
     }
+    if let (Some(http), Some(origin)) = (addresses.http, addresses.origin) {
+        let id = demo::agent::ID;
+        output::line(&format!(
+            "fetch      curl http://{http}/client/{id}/http/{origin}/hello, or /big: through a tunnel"
+        ));
+    }
     if let Some(im) = addresses.im {
         output::line(&format!("or         ws://{im}/?sendID=u1&token=x&platformID=5 with OpenIM's client"));
     }
@@ -102,7 +117,7 @@ fn run<R: Runtime>(
     args: &RunArgs,
     config: Config,
     services: impl FnOnce(&R) -> Services,
-    started: impl FnOnce(Addresses),
+    started: impl FnOnce(&R, Addresses),
 ) -> Result<(), Failure> {
     let placement = match args.placement {
         Some(PlacementArg::WorkStealing) => Placement::WorkStealing,
@@ -129,7 +144,7 @@ fn run<R: Runtime>(
             version = env!("CARGO_PKG_VERSION"),
             "started"
         );
-        started(gateway.addresses());
+        started(workers.first(), gateway.addresses());
         let signal = match early {
             Some(signal) => signal,
             None => signal.await,

@@ -1,5 +1,6 @@
 //! Services to try a gateway with: an echo in many forms, and a chat room.
 
+pub(crate) mod agent;
 mod echo;
 pub(crate) mod origin;
 mod room;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use super::wire::CARRIERS;
-use super::{Carrier, Client, PATIENCE, Process};
+use super::{Carrier, Client, PATIENCE, Process, eventually};
 
 /// Port 0 is any free port; each listener says which one it got.
 pub fn lines_with_real_ports(program: &str) {
@@ -35,8 +35,19 @@ pub fn demo_says_what_next(program: &str) {
     assert!(hint.contains(&format!("connect ws://{}", demo.listening("pomelo-ws"))), "{hint}");
     let hint = demo.stdout.line("open ");
     assert!(hint.contains(&format!("http://{}/", demo.listening("http"))), "{hint}");
+    let hint = demo.stdout.line("fetch ");
+    let path =
+        hint.split_once("/client/").and_then(|(_, rest)| rest.split(',').next()).expect("there is a URL");
+    let request = format!("GET /client/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let http = demo.listening("http");
+    eventually("the private origin answers through the tunnel", || {
+        let mut stream = TcpStream::connect(http).expect("it listens there");
+        stream.write_all(request.as_bytes()).expect("it takes requests");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).is_ok() && answer.ends_with("hello from behind the tunnel\n")
+    });
     demo.stop();
-    assert_eq!(demo.stdout.all().len(), 6);
+    assert_eq!(demo.stdout.all().len(), 10);
 }
 
 /// `connect` answers a pipe on standard output, and tells of failures by its exit code.

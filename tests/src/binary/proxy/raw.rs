@@ -16,6 +16,7 @@ const DIFFERENCES: &[(&str, &[u16], bool, &str)] = &[
     ("leading_crlf_first", &[200], false, "RFC 9112 §2.2: an empty line before a request is ignored"),
     ("obs_fold", &[400], true, "RFC 9112 §5.2: a folded line is refused"),
     ("chunked_bad_size", &[502], true, "the body is the upstream's, whose exchange is broken off"),
+    ("te_gzip", &[400], true, "RFC 9112 §6.3: where the body ends cannot be known"),
     ("get_star", &[400], true, "the same, said in words"),
 ];
 
