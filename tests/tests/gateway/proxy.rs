@@ -46,15 +46,18 @@ pub(crate) async fn more_than_may_be_is_refused_and_counted<R: Runtime>(world: W
         let gateway = world.start_with(Services::new(), |config| config.proxy = Some(proxy));
         let http = gateway.addresses().http.unwrap();
         let first = ask(http);
-        while told.try_recv().is_err() {
-            world.sleep(5).await;
-        }
+        let held = loop {
+            match told.try_recv() {
+                Ok(held) => break held,
+                Err(_) => world.sleep(5).await,
+            }
+        };
         let others: Vec<_> = (1..before).map(|_| ask(http)).collect();
         world.sleep(100).await;
         let refused = world.raw(http, &[ASK], "").await;
         assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1"), "{refused}");
         assert_eq!(gateway.host().stats().marked(mark), 1);
-        drop((first, others));
+        drop((first, others, held));
         gateway.stop().await;
     }
 }
