@@ -26,6 +26,8 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("pomelo_packages", pomelo_packages),
     ("pomelo_server", fuzz_connection::pomelo_server),
     ("tunnel_message", fuzz_tunnel::tunnel_message),
+    ("tunnel_policy", fuzz_tunnel::tunnel_policy),
+    ("tunnel_session", fuzz_tunnel::tunnel_session),
 ];
 
 /// The largest body that any package can announce.

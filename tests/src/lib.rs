@@ -18,6 +18,7 @@ pub mod memory;
 pub mod models;
 pub mod pair;
 pub mod transcripts;
+pub mod tunnel;
 pub mod vectors;
 pub mod world;
 

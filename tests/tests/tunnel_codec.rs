@@ -146,6 +146,12 @@ fn a_text_is_cut_between_two_characters() {
 
 proptest! {
     #[test]
+    fn any_life_keeps_its_limits(data in prop::collection::vec(any::<u8>(), 0..400)) {
+        fuzz_tunnel::tunnel_session(&data);
+        fuzz_tunnel::tunnel_policy(&data);
+    }
+
+    #[test]
     fn any_bytes_are_read_or_refused(data in prop::collection::vec(any::<u8>(), 0..64)) {
         fuzz_tunnel::tunnel_message(&data);
     }

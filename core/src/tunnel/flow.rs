@@ -79,7 +79,7 @@ impl Tunnel {
         // An original that has paused us holds back itself, and would take our pause for its own.
         let may_pause = !stream.we_paused && (is_peer_ours || stream.paused.is_none());
         if may_pause && u64::from(stream.held) > mark {
-            stream.we_paused = true;
+            (stream.we_paused, stream.must_wake) = (true, false);
             stream.give_cause();
             self.control(wire, Content::Pause, cx);
         }
@@ -102,11 +102,17 @@ impl Tunnel {
 
     pub(super) fn read(&mut self, id: StreamId, cost: u32, cx: &mut Cx<'_>) {
         self.table.release(id, cost);
+        self.resume_if_low(id, cx);
+    }
+
+    /// Lets the peer send again once little is left of what it has sent.
+    fn resume_if_low(&mut self, id: StreamId, cx: &mut Cx<'_>) {
         let low = self.pause_mark(cx.limits()) / 8;
         let Some(stream) = self.table.get(id) else { return };
         let is_low = stream.held == 0 || u64::from(stream.held) < low;
-        if is_low && stream.we_paused && stream.state != State::Ended {
-            stream.we_paused = false;
+        let is_wanted = stream.we_paused || stream.must_wake;
+        if is_low && is_wanted && stream.state != State::Ended {
+            (stream.we_paused, stream.must_wake) = (false, false);
             stream.give_cause();
             let wire = stream.wire;
             self.control(wire, Content::Resume, cx);
@@ -146,11 +152,13 @@ impl Tunnel {
         let was_paused = stream.resume();
         if !self.config.is_peer_ours {
             // An original has one flag for both directions: it has resumed itself too, perhaps without waking its
-            // writer. A second resume wakes it.
-            stream.we_paused = false;
+            // writer. A second resume wakes it; where we have paused it that waits until there is room.
+            stream.must_wake |= core::mem::take(&mut stream.we_paused);
             if was_paused {
+                stream.must_wake = false;
                 self.control(wire, Content::Resume, cx);
             }
+            self.resume_if_low(id, cx);
         }
         self.table.enlist(id);
         self.reschedule(id, cx);

@@ -220,7 +220,7 @@ impl Tunnel {
         }
         let has_room = u64::from(stream.held) < mark;
         if stream.probe(now, has_room) == Some(Probe::Ask) {
-            stream.we_paused = false;
+            (stream.we_paused, stream.must_wake) = (false, false);
             stream.give_cause();
             let wire = stream.wire;
             self.control(wire, Content::Resume, cx);

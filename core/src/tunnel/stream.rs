@@ -59,6 +59,9 @@ pub(super) struct Stream {
     pub(super) held: u32,
     /// Whether we asked the peer to hold back.
     pub(super) we_paused: bool,
+    /// Whether the peer, an original, has resumed itself although we asked it to hold back: its writer may still sleep,
+    /// and is to be woken once there is room.
+    pub(super) must_wake: bool,
     /// Whether, and since when, the peer asked us.
     pub(super) paused: Option<Paused>,
     /// How often the peer paused and resumed without a cause given by us.
@@ -87,6 +90,7 @@ impl Stream {
             state,
             held: 0,
             we_paused: false,
+            must_wake: false,
             paused: None,
             flips: 0,
             probe_delay: PROBE_FIRST,

@@ -1,0 +1,64 @@
+//! A pair of tunnel ends under any schedule: no byte is lost, doubled or moved, memory stays within its limits, and every
+//! dial comes to exactly one end.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod ends;
+mod plan;
+mod world;
+
+use linkspan_core::tunnel::Role;
+use proptest::prelude::*;
+
+use self::ends::{Go, Ours, Peer};
+use self::plan::Plan;
+use self::world::World;
+
+/// The ends of one world: who dials, who is dialled.
+fn ends(which: usize) -> [Box<dyn Peer>; 2] {
+    match which {
+        0 => [Box::new(Ours::new(Role::Server, true)), Box::new(Ours::new(Role::Client, true))],
+        1 => [Box::new(Ours::new(Role::Server, false)), Box::new(Go::new())],
+        _ => [Box::new(Go::new()), Box::new(Ours::new(Role::Client, false))],
+    }
+}
+
+fn live(which: usize, streams: usize, seed: u64, loses_session: bool) {
+    let mut world = World::new(ends(which), seed);
+    world.open(streams);
+    world.run_for(400);
+    if loses_session {
+        world.lose_session();
+    } else {
+        world.run_to_the_end();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 0, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_of_ours(streams in 1..5_usize, seed in any::<u64>(), lost in prop::bool::weighted(0.2)) {
+        live(0, streams, seed, lost);
+    }
+
+    #[test]
+    fn one_of_ours_dials_through_an_original(streams in 1..5_usize, seed in any::<u64>(), lost in prop::bool::weighted(0.2)) {
+        live(1, streams, seed, lost);
+    }
+
+    #[test]
+    fn an_original_dials_through_one_of_ours(streams in 1..5_usize, seed in any::<u64>(), lost in prop::bool::weighted(0.2)) {
+        live(2, streams, seed, lost);
+    }
+}
+
+/// Both directions at once, each as much as 64 times what may wait: the originals starve one of them for ever.
+#[test]
+fn full_duplex_starves_nobody() {
+    for which in 0..3 {
+        let mut world = World::new(ends(which), 11);
+        world.open_as(Plan::duplex(8 << 20));
+        world.run_to_the_end();
+    }
+}
