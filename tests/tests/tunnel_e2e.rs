@@ -15,6 +15,8 @@ mod mesh;
 mod original;
 #[path = "tunnel_e2e/originals.rs"]
 mod originals;
+#[path = "tunnel_e2e/replays.rs"]
+mod replays;
 #[path = "tunnel_e2e/site.rs"]
 mod site;
 #[path = "tunnel_e2e/streams.rs"]
@@ -77,6 +79,8 @@ on_both! {
     hostile::numbers_used_twice,
     hostile::a_flood_of_dials,
     hostile::lies_about_clients,
+    replays::our_server,
+    replays::our_agent,
     originals::an_original_agent_with_its_defects,
     originals::an_agent_of_ours_at_an_original_server,
 }
