@@ -203,6 +203,15 @@ impl Client {
         self.receive()
     }
 
+    /// Asks until nothing moves any more, and never reads.
+    pub(crate) fn stall(&mut self) {
+        self.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+        let start = Instant::now();
+        while self.stream.write_all(&package(&[b'x'; 10_000])).is_ok() {
+            assert!(start.elapsed() < Duration::from_secs(10));
+        }
+    }
+
     /// Reads until the server ends the connection; whether it did in order.
     pub(crate) fn read_to_end(&mut self) -> bool {
         let mut waste = Vec::new();
