@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use linkspan_core::Limits;
 use linkspan_core::im::{DoorConfig, Places, ServerConfig, limits};
+use linkspan_core::{Frame, Limits};
 use linkspan_runtime::{Host, HostConfig};
 
 use super::Config;
@@ -31,6 +31,8 @@ impl Office {
             heartbeat: config.ping,
             silence: config.silence,
             receive_max: config.receive_max,
+            // As many as the send queue has room for: many may write to one user before its task has its turn.
+            mailbox: bounds.mailbox.max(bounds.send_queue_bytes / Frame::COST_MIN),
             ..bounds
         });
         let table = service.into_table();
