@@ -130,18 +130,18 @@ impl<M: Clone> Directory<M> {
         parties + known + self.listeners.footprint() + self.seeks.footprint()
     }
 
-    fn add(&mut self, from: Address<M>, client: Key, number: i64, actions: &mut Actions<Action<M>>) {
+    fn add(&mut self, from: Address<M>, client: &Key, number: i64, actions: &mut Actions<Action<M>>) {
         if self.parties.contains_key(&from.conn) {
             return;
         }
-        if !self.can_add(&client) {
+        if !self.can_add(client) {
             actions.push(Action::Mark(Mark::KeyFull));
             return actions.push(Action::Close { to: from, reason: CloseReason::Overloaded });
         }
         self.parties.insert(from.conn, Party::Session(client.clone()));
         self.clients.add(client.clone(), Session { address: from, number, is_lively: true });
-        self.listeners.note(&client, number, true, &self.clients, actions);
-        self.answer(&client, true, actions);
+        self.listeners.note(client, number, true, &self.clients, actions);
+        self.answer(client, true, actions);
     }
 
     fn link(&mut self, from: Address<M>, peer: Key, actions: &mut Actions<Action<M>>) {
@@ -265,7 +265,7 @@ impl<M: Clone> Machine for Directory<M> {
     fn handle_event(&mut self, now: Instant, event: Event<M>, actions: &mut Actions<Action<M>>) {
         self.now = self.now.max(now);
         match event {
-            Event::Add { from, client, session } => self.add(from, client, session, actions),
+            Event::Add { from, client, session } => self.add(from, &client, session, actions),
             Event::Link { from, peer } => self.link(from, peer, actions),
             Event::Listen(from) => self.listen(from, actions),
             Event::Ready(conn) => self.listeners.ready(conn, &self.clients, actions),
