@@ -73,7 +73,7 @@ fn what_came_and_went_meanwhile_is_not_told() {
 fn no_event_tells_of_more_than_a_few_hundred_and_what_changes_meanwhile_is_told_once() {
     let mut desk = Desk::plain();
     for conn in 1..=1000 {
-        desk.add(conn, &format!("client{:04}", conn));
+        desk.add(conn, &format!("client{conn:04}"));
     }
     let mut view = BTreeSet::new();
     let mut changes = listen(&mut desk, 5000);

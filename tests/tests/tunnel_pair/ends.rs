@@ -73,7 +73,7 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    pub fn new(role: Role, is_peer_ours: bool) -> Self {
+    pub(crate) fn new(role: Role, is_peer_ours: bool) -> Self {
         let limits = Limits {
             tunnel_stream_pause: PAUSE as u32,
             tunnel_stream_bytes: 512 << 10,
@@ -333,7 +333,7 @@ pub(crate) struct Go {
 }
 
 impl Go {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { peer: GoLike::new(PAUSE) }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Everything by chance.
-    pub fn random(random: &mut Random) -> Self {
+    pub(crate) fn random(random: &mut Random) -> Self {
         let mut total =
             || [0, 1 + random.below(2000), random.below(300 << 10), random.below(1 << 20)][random.below(4)];
         let totals = [total(), total()];
@@ -50,7 +50,7 @@ impl Plan {
     }
 
     /// So much each way, as fast as it goes.
-    pub fn duplex(total: usize) -> Self {
+    pub(crate) fn duplex(total: usize) -> Self {
         let (patience, piece) = ([1, 1], [32 << 10, 32 << 10]);
         Self { totals: [total, total], closer: 0, ending: Ending::Complete, patience, piece }
     }

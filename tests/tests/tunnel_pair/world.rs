@@ -45,7 +45,7 @@ fn size(message: &Message) -> usize {
 }
 
 impl World {
-    pub fn new(ends: [Box<dyn Peer>; 2], seed: u64) -> Self {
+    pub(crate) fn new(ends: [Box<dyn Peer>; 2], seed: u64) -> Self {
         Self {
             ends,
             links: Default::default(),
@@ -57,14 +57,14 @@ impl World {
         }
     }
 
-    pub fn open(&mut self, streams: usize) {
+    pub(crate) fn open(&mut self, streams: usize) {
         for _ in 0..streams {
             let plan = Plan::random(&mut self.random);
             self.open_as(plan);
         }
     }
 
-    pub fn open_as(&mut self, plan: Plan) {
+    pub(crate) fn open_as(&mut self, plan: Plan) {
         let wire = self.ends[0].dial();
         let (written, read, no) = ([0, 0], [0, 0], [false, false]);
         let line = Line {
@@ -80,14 +80,14 @@ impl World {
         self.lines.push(line);
     }
 
-    pub fn run_for(&mut self, steps: usize) {
+    pub(crate) fn run_for(&mut self, steps: usize) {
         for _ in 0..steps {
             self.step();
         }
     }
 
     /// From now on everybody reads, and everything comes to its end.
-    pub fn run_to_the_end(&mut self) {
+    pub(crate) fn run_to_the_end(&mut self) {
         self.is_calm = true;
         let mut steps = 0;
         while !self.is_over() {
@@ -112,7 +112,7 @@ impl World {
         self.ends.iter().for_each(|end| end.check_over());
     }
 
-    pub fn lose_session(&mut self) {
+    pub(crate) fn lose_session(&mut self) {
         self.ends.iter_mut().for_each(|end| end.lose());
     }
 

@@ -159,12 +159,12 @@ impl Actor {
             // The answer to the peer's own error comes by itself.
             (Content::Error(_), _) if !self.over.insert(wire) => {}
             (Content::Error(text), Some(stream)) if text == "EOF" => {
-                self.end.command(TunnelCommand::Close(stream))
+                self.end.command(TunnelCommand::Close(stream));
             }
             (Content::Error(error), Some(stream)) => self.end.command(TunnelCommand::Abort { stream, error }),
             (Content::AddClient(text), _) => self.end.command(TunnelCommand::AddClient(announced(&text))),
             (Content::RemoveClient(text), _) => {
-                self.end.command(TunnelCommand::RemoveClient(announced(&text)))
+                self.end.command(TunnelCommand::RemoveClient(announced(&text)));
             }
             _ => {}
         }
