@@ -1,61 +1,39 @@
 //! A WebSocket as transport.
 
-use std::cell::RefCell;
-use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use async_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+use futures_core::Stream as _;
 use futures_io::{AsyncRead, AsyncWrite};
-use linkspan_core::websocket::{HEAD_MAX, Incoming, Reader, Side, put_close, put_frame, put_head};
-use linkspan_core::{CloseReason, Frame, Limits, Opcode};
+use futures_sink::Sink as _;
+use linkspan_core::{CloseReason, Frame, Limits, Opcode, Violation};
 
-use crate::stream::{poll_hang_up, poll_read};
-use crate::{Outbox, Received, Transport};
+use crate::stream::poll_hang_up;
+use crate::{Metered, Outbox, Received, Transport};
 
-/// So much is read at once.
-const READ: usize = 64 * 1024;
 /// So much is encoded before it is brought to the socket with one write.
-const BATCH: usize = 64 * 1024;
-/// Bodies from this size on are written from where they are, if they need no mask.
-const DIRECT: usize = 4 * 1024;
-
-thread_local! {
-    // Buffers belong to threads, not to connections: an idle connection owns none.
-    static INPUT: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
-    static OUTPUT: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(BATCH + HEAD_MAX));
-}
+const BATCH: usize = 16 * 1024;
+/// The library allocates this much for each connection, and keeps it.
+const READ_BUFFER: usize = 4 * 1024;
+/// The longest header of a WebSocket frame.
+const HEADER_MAX: usize = 14;
 
 /// A WebSocket as transport.
 #[derive(Debug)]
 pub struct SocketTransport<S> {
-    stream: S,
-    reader: Reader,
-    masks: Option<Masks>,
-    out: Unwritten,
-    /// The answer to the peer's last ping.
-    pong: Option<Bytes>,
-    /// Something was written since the stream was last flushed.
-    is_dirty: bool,
-    peer_close: PeerClose,
+    socket: WebSocketStream<Metered<S>>,
+    /// What the meter showed at the last look.
+    written: u64,
+    /// Bytes encoded since everything was written.
+    unflushed: usize,
+    /// Something was encoded, by us or by the library, and is not yet written.
+    dirty: bool,
     goodbye: Goodbye,
-}
-
-/// What is encoded and not yet written.
-#[derive(Debug, Default)]
-struct Unwritten {
-    head: Vec<u8>,
-    written: usize,
-    /// Written behind the head.
-    body: Bytes,
-}
-
-/// Whether the peer has said that it closes.
-#[derive(Clone, Copy, Debug)]
-enum PeerClose {
-    Unsaid,
-    Said(Option<u16>),
 }
 
 #[derive(Debug)]
@@ -65,130 +43,50 @@ enum Goodbye {
     Flushed { shut: bool },
 }
 
-/// Masks that nobody can foresee who does not know the key, as RFC 6455 asks of clients.
-#[derive(Debug, Default)]
-struct Masks {
-    key: RandomState,
-    last: u64,
-}
-
-impl Masks {
-    fn next(&mut self) -> [u8; 4] {
-        self.last = self.last.wrapping_add(1);
-        let [a, b, c, d, ..] = self.key.hash_one(self.last).to_ne_bytes();
-        [a, b, c, d]
-    }
-}
-
-impl Unwritten {
-    fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.body.is_empty()
-    }
-
-    /// Drops what was written of it.
-    fn advance(&mut self, count: usize) {
-        let of_head = count.min(self.head.len() - self.written);
-        self.written += of_head;
-        let _ = self.body.split_to((count - of_head).min(self.body.len()));
-        if self.written == self.head.len() {
-            (self.head, self.written) = (Vec::new(), 0);
-        }
-    }
-
-    /// Where more can be appended.
-    fn end(&mut self) -> &mut Vec<u8> {
-        let body = std::mem::take(&mut self.body);
-        self.head.extend_from_slice(&body);
-        &mut self.head
-    }
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketTransport<S> {
-    /// The transport over `stream`, whose HTTP upgrade is finished; `leftover` was read behind it. A message may hold a
-    /// package of the greatest length that `limits` allow, and its header.
-    pub fn new(stream: S, side: Side, leftover: &[u8], limits: &Limits) -> Self {
-        let mut reader = Reader::new(side, limits.receive_max as usize + Frame::HEAD_MAX);
-        reader.feed(leftover);
-        Self {
-            stream,
-            reader,
-            masks: (side == Side::Client).then(Masks::default),
-            out: Unwritten::default(),
-            pong: None,
-            is_dirty: false,
-            peer_close: PeerClose::Unsaid,
-            goodbye: Goodbye::Unsaid,
-        }
+    /// The transport over `stream`, whose HTTP upgrade is finished; `leftover` was read behind it.
+    pub async fn new(stream: S, role: Role, leftover: Vec<u8>, limits: &Limits) -> Self {
+        let config = Some(Self::config(limits));
+        let stream = Metered::new(stream);
+        let socket = if leftover.is_empty() {
+            WebSocketStream::from_raw_socket(stream, role, config).await
+        } else {
+            WebSocketStream::from_partially_read(stream, leftover, role, config).await
+        };
+        Self::over(socket)
     }
 
-    /// Writes what is encoded; says when the stream has taken a part of it.
-    fn poll_write_out(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut progress: impl FnMut(),
-    ) -> Poll<Result<(), CloseReason>> {
-        while !self.out.is_empty() {
-            let parts = [&self.out.head[self.out.written..], &self.out.body[..]];
-            let count = ready!(poll_write(&mut self.stream, cx, parts))?;
-            self.is_dirty = true;
-            self.out.advance(count);
-            progress();
-        }
-        Poll::Ready(Ok(()))
+    /// The transport over a WebSocket that was made with [`config`](Self::config).
+    pub const fn over(socket: WebSocketStream<Metered<S>>) -> Self {
+        Self { socket, written: 0, unflushed: 0, dirty: false, goodbye: Goodbye::Unsaid }
+    }
+
+    /// The bounds of a WebSocket: a message may hold a package of the greatest length and its header, and what is
+    /// encoded is bounded by one batch and one message.
+    pub fn config(limits: &Limits) -> WebSocketConfig {
+        let receive = limits.receive_max as usize + Frame::HEAD_MAX;
+        let send = limits.send_max as usize + Frame::HEAD_MAX + HEADER_MAX;
+        WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(2 * BATCH)
+            .max_write_buffer_size(2 * BATCH + send)
+            .max_message_size(Some(receive))
+            .max_frame_size(Some(receive))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
-        if self.is_dirty {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|_| CloseReason::ConnectionLost)?;
-            self.is_dirty = false;
-        }
-        Poll::Ready(Ok(()))
+        let outcome = ready!(Pin::new(&mut self.socket).poll_flush(cx));
+        self.unflushed = 0;
+        self.dirty = false;
+        Poll::Ready(outcome.map_err(|error| reason(&error)))
     }
 
-    /// Encodes a batch and writes what the stream takes of it at once; the rest stays encoded.
-    fn write_batch(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Result<(), CloseReason> {
-        OUTPUT.with_borrow_mut(|packed| {
-            packed.clear();
-            let body = self.encode(packed, outbox);
-            let written = match poll_write(&mut self.stream, cx, [packed, &body]) {
-                Poll::Ready(count) => count?,
-                Poll::Pending => 0,
-            };
-            if written > 0 {
-                self.is_dirty = true;
-                outbox.progress();
-            }
-            let of_head = written.min(packed.len());
-            self.out.head.extend_from_slice(&packed[of_head..]);
-            self.out.body = body.slice(written - of_head..);
-            if packed.capacity() > 2 * BATCH {
-                *packed = Vec::with_capacity(BATCH + HEAD_MAX);
-            }
-            Ok(())
-        })
-    }
-
-    /// Appends frames to `packed`, up to a batch or to a large body, which is returned.
-    fn encode(&mut self, packed: &mut Vec<u8>, outbox: &mut Outbox) -> Bytes {
-        if let Some(pong) = self.pong.take() {
-            let mask = self.masks.as_mut().map(Masks::next);
-            put_frame(packed, Opcode::Pong, &[&pong], mask);
-        }
-        while packed.len() < BATCH
-            && let Some(frame) = outbox.pop()
-        {
-            if frame.opcode == Opcode::Text && !is_text(&frame) {
-                continue;
-            }
-            let mask = self.masks.as_mut().map(Masks::next);
-            if mask.is_none() && frame.body().len() >= DIRECT {
-                put_head(packed, frame.opcode, frame.len(), None);
-                packed.extend_from_slice(frame.head());
-                return frame.body().clone();
-            }
-            put_frame(packed, frame.opcode, &[frame.head(), frame.body()], mask);
-        }
-        Bytes::new()
+    fn feed(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), CloseReason> {
+        self.dirty = true;
+        self.unflushed += message.len() + HEADER_MAX;
+        // The library is ready for more even after a write that would block; what it may hold is bounded by `BATCH`.
+        let _ = Pin::new(&mut self.socket).poll_ready(cx);
+        Pin::new(&mut self.socket).start_send(message).map_err(|error| reason(&error))
     }
 }
 
@@ -196,55 +94,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for SocketTransport<S> 
     const NAME: &'static str = "websocket";
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
-        if matches!(self.peer_close, PeerClose::Said(_)) {
-            return Poll::Ready(Received::Ended(CloseReason::PeerClosed));
-        }
-        loop {
-            match self.reader.next_incoming() {
-                Ok(Some(Incoming::Message(opcode, data))) => {
-                    if opcode == Opcode::Ping {
-                        self.pong = Some(data.clone());
-                    }
-                    return Poll::Ready(Received::Data(opcode, data));
-                }
-                Ok(Some(Incoming::Close(code))) => {
-                    self.peer_close = PeerClose::Said(code);
-                    return Poll::Ready(Received::Ended(CloseReason::PeerClosed));
-                }
-                Ok(None) => {}
-                Err(violation) => return Poll::Ready(Received::Ended(violation.into())),
+        let received = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+            Some(Ok(Message::Binary(data))) => Received::Data(Opcode::Binary, data),
+            Some(Ok(Message::Text(text))) => Received::Data(Opcode::Text, text.into()),
+            Some(Ok(Message::Ping(data))) => {
+                self.dirty = true;
+                Received::Data(Opcode::Ping, data)
             }
-            let reader = &mut self.reader;
-            let stream = &mut self.stream;
-            let read = INPUT.with_borrow_mut(|input| {
-                poll_read(stream, cx, input).map_ok(|count| {
-                    reader.feed(&input[..count]);
-                    count
-                })
-            });
-            if !matches!(ready!(read), Ok(1..)) {
-                return Poll::Ready(Received::Ended(CloseReason::ConnectionLost));
+            Some(Ok(Message::Pong(data))) => Received::Data(Opcode::Pong, data),
+            Some(Ok(Message::Close(_) | Message::Frame(_))) | None => {
+                Received::Ended(CloseReason::PeerClosed)
             }
-        }
+            Some(Err(error)) => Received::Ended(reason(&error)),
+        };
+        Poll::Ready(received)
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<Result<(), CloseReason>> {
-        if matches!(self.peer_close, PeerClose::Said(_)) {
-            // Nobody reads it any more.
-            return Poll::Ready(Err(CloseReason::PeerClosed));
-        }
         loop {
-            ready!(self.poll_write_out(cx, || outbox.progress()))?;
-            outbox.settle();
-            if outbox.is_empty() && self.pong.is_none() {
-                return self.poll_flush(cx);
+            while self.unflushed < BATCH
+                && let Some(frame) = outbox.pop()
+            {
+                if let Some(message) = message(frame) {
+                    self.feed(cx, message)?;
+                }
             }
-            self.write_batch(cx, outbox)?;
+            if self.dirty {
+                let flushed = self.poll_flush(cx);
+                let written = self.socket.get_ref().written();
+                if written > self.written {
+                    self.written = written;
+                    outbox.progress();
+                }
+                ready!(flushed)?;
+            }
+            outbox.settle();
+            if outbox.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
         }
     }
 
     fn wants_send(&self) -> bool {
-        self.is_dirty || self.pong.is_some() || !self.out.is_empty()
+        self.dirty
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, reason: CloseReason) -> Poll<()> {
@@ -252,60 +144,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for SocketTransport<S> 
             match &mut self.goodbye {
                 Goodbye::Unsaid => {
                     self.goodbye = Goodbye::Said;
-                    let mask = self.masks.as_mut().map(Masks::next);
-                    match self.peer_close {
-                        PeerClose::Unsaid => {
-                            put_close(self.out.end(), Some(code(reason)), &reason.close_text(), mask);
-                        }
-                        PeerClose::Said(code) => put_close(self.out.end(), code, "", mask),
-                    }
+                    // After a close frame of the peer this fails: the library has answered it already.
+                    let _ = self.feed(cx, Message::Close(Some(close_frame(reason))));
                 }
                 Goodbye::Said => {
-                    let is_written = ready!(self.poll_write_out(cx, || ())).is_ok();
-                    let shut = !is_written || ready!(self.poll_flush(cx)).is_err();
+                    let shut = ready!(self.poll_flush(cx)).is_err();
                     self.goodbye = Goodbye::Flushed { shut };
                 }
-                Goodbye::Flushed { shut } => return poll_hang_up(&mut self.stream, cx, shut),
+                Goodbye::Flushed { shut } => return poll_hang_up(self.socket.get_mut(), cx, shut),
             }
         }
     }
 }
 
-/// What is not valid text is not sent as text.
-fn is_text(frame: &Frame) -> bool {
-    if frame.head().is_empty() {
-        return std::str::from_utf8(frame.body()).is_ok();
+/// The frame as a message; what is not valid text is not sent as text.
+fn message(frame: Frame) -> Option<Message> {
+    let opcode = frame.opcode;
+    let data = frame.into_bytes();
+    match opcode {
+        Opcode::Stream | Opcode::Binary => Some(Message::Binary(data)),
+        Opcode::Text => Utf8Bytes::try_from(data).ok().map(Message::Text),
+        Opcode::Ping => Some(Message::Ping(data)),
+        Opcode::Pong => Some(Message::Pong(data)),
     }
-    std::str::from_utf8(&[frame.head(), frame.body()].concat()).is_ok()
 }
 
-/// The code that the peer is told.
-fn code(reason: CloseReason) -> u16 {
+fn close_frame(reason: CloseReason) -> CloseFrame {
     // 1006 is for local use and never written.
-    match reason.code() {
+    let code = match reason.code() {
         1006 => 1011,
         code => code,
-    }
+    };
+    CloseFrame { code: CloseCode::from(code), reason: reason.close_text().into_owned().into() }
 }
 
-/// One write of two parts, one behind the other; again if a signal came in between. Never 0 bytes.
-fn poll_write<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    cx: &mut Context<'_>,
-    parts: [&[u8]; 2],
-) -> Poll<Result<usize, CloseReason>> {
-    loop {
-        let stream = Pin::new(&mut *stream);
-        let outcome = match parts {
-            [head, []] => stream.poll_write(cx, head),
-            [[], body] => stream.poll_write(cx, body),
-            [head, body] => stream.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(body)]),
-        };
-        return match ready!(outcome) {
-            Ok(0) => Poll::Ready(Err(CloseReason::ConnectionLost)),
-            Ok(count) => Poll::Ready(Ok(count)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => Poll::Ready(Err(CloseReason::ConnectionLost)),
-        };
+fn reason(error: &tungstenite::Error) -> CloseReason {
+    use tungstenite::Error;
+    use tungstenite::error::ProtocolError;
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => CloseReason::PeerClosed,
+        Error::Capacity(_) => Violation::PackageTooLarge.into(),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::ConnectionLost,
+        Error::Protocol(_) => Violation::MessageInvalid.into(),
+        Error::Utf8(_) => Violation::TextInvalid.into(),
+        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => CloseReason::PeerClosed,
+        _ => CloseReason::ConnectionLost,
     }
 }

@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for StreamTransport<S> 
 }
 
 /// Reads, again if a signal came in between.
-pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+fn poll_read<S: AsyncRead + Unpin>(
     stream: &mut S,
     cx: &mut Context<'_>,
     into: &mut [u8],

@@ -45,7 +45,7 @@ fn answer<R: Runtime>(config: &Arc<ServerConfig>, asked: &Asked<R>) -> Reply<R> 
         switch,
         Box::new(move |runtime, stream, rest, permit| {
             let limits = Arc::clone(permit.host().limits());
-            open_socket(runtime, stream, &rest, permit, &limits, move |runtime, transport, permit| {
+            open_socket(runtime, stream, rest, permit, limits, move |runtime, transport, permit| {
                 open_session(runtime, config, user, transport, permit);
             });
         }),

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_tungstenite::tungstenite;
 use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::{client_async_with_config, tungstenite};
 use bytes::Bytes;
 use futures_lite::FutureExt;
 use linkspan_core::pomelo::{Client as Dialect, ClientCommand, ClientConfig, ErrorBody, RequestError};
@@ -113,8 +113,14 @@ impl<R: Runtime> Dialer<R> {
             Carrier::Tcp => self.run(to, StreamTransport::new(stream))?,
             Carrier::WebSocket => {
                 let request = to.to_string().into_client_request()?;
-                let (transport, _) = SocketTransport::open(request, stream, self.host.limits()).await?;
-                self.run(to, transport)?
+                let config = SocketTransport::<R::Stream>::config(self.host.limits());
+                let (socket, _) = Box::pin(client_async_with_config(
+                    request,
+                    linkspan_runtime::Metered::new(stream),
+                    Some(config),
+                ))
+                .await?;
+                self.run(to, SocketTransport::over(socket))?
             }
         };
         client.0.state.connected().await?;

@@ -1,6 +1,9 @@
 //! Upgrades to WebSockets; whoever asks for something else is told what is missing.
 
+use std::sync::Arc;
+
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use async_tungstenite::tungstenite::protocol::Role;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -9,7 +12,6 @@ use hyper::header::{
 };
 use hyper::{Method, Request, StatusCode, Version};
 use linkspan_core::edge::Origins;
-use linkspan_core::websocket::Side;
 use linkspan_core::{Limits, Mark};
 use linkspan_runtime::{Permit, Runtime, SocketTransport};
 
@@ -49,16 +51,20 @@ pub(crate) fn upgrade<R>(request: &Request<Incoming>, visit: &Visit<R>) -> Resul
     handshake(request.version(), request.headers())
 }
 
-/// Makes a WebSocket of the stream of an upgrade and hands it to `start`.
+/// Makes a WebSocket of the stream of an upgrade, in a task of its own, and hands it to `start`.
 pub(crate) fn open_socket<R: Runtime>(
     runtime: &R,
     stream: R::Stream,
-    rest: &Bytes,
+    rest: Bytes,
     permit: Permit,
-    limits: &Limits,
+    limits: Arc<Limits>,
     start: impl FnOnce(&R, SocketTransport<R::Stream>, Permit) + Send + 'static,
 ) {
-    start(runtime, SocketTransport::new(stream, Side::Server, rest, limits), permit);
+    let own = runtime.clone();
+    runtime.spawn(async move {
+        let transport = SocketTransport::new(stream, Role::Server, rest.to_vec(), &limits).await;
+        start(&own, transport, permit);
+    });
 }
 
 const FOREIGN: &str = "Pages of this origin may not connect here. The operator can allow it: --origin URL.\n";

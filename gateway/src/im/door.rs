@@ -226,7 +226,7 @@ fn take_over<R: Runtime>(knock: Knock, visitor: Visitor) -> Takeover<R> {
     Box::new(move |runtime, stream, rest, permit| {
         let limits = Arc::clone(&knock.office.limits);
         let permit = permit.with_limits(Arc::clone(&limits));
-        open_socket(runtime, stream, &rest, permit, &limits, move |runtime, transport, permit| {
+        open_socket(runtime, stream, rest, permit, limits, move |runtime, transport, permit| {
             enter(runtime, transport, permit, knock, visitor);
         });
     })

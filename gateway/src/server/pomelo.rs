@@ -32,7 +32,7 @@ impl Pomelo {
         let own = self.clone();
         Box::new(move |runtime, stream, rest, permit| {
             let limits = Arc::clone(permit.host().limits());
-            open_socket(runtime, stream, &rest, permit, &limits, move |runtime, transport, permit| {
+            open_socket(runtime, stream, rest, permit, limits, move |runtime, transport, permit| {
                 own.open_session(runtime, transport, permit);
             });
         })

@@ -78,7 +78,7 @@ fn answer<R: Runtime>(
         switch,
         Box::new(move |runtime, stream, rest, permit| {
             let permit = permit.with_limits(Arc::clone(&limits)).unpaced();
-            open_socket(runtime, stream, &rest, permit, &limits, move |runtime, transport, permit| {
+            open_socket(runtime, stream, rest, permit, limits, move |runtime, transport, permit| {
                 open_session(runtime, &registry, visitor, is_ours, transport, permit);
             });
         }),

@@ -3,13 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 
-use async_tungstenite::tungstenite;
 use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::{client_async_with_config, tungstenite};
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 use linkspan_core::Limits;
 use linkspan_core::tunnel::HEADER;
-use linkspan_runtime::{Runtime, SocketTransport};
+use linkspan_runtime::{Metered, Runtime, SocketTransport};
 
 use super::carrier::Carrier;
 use super::door::Door;
@@ -77,9 +77,11 @@ pub(super) async fn open<R: Runtime>(
     for (name, value) in headers {
         request.headers_mut().insert(name, value.clone());
     }
-    let (transport, answer) = SocketTransport::open(request, stream, limits).await?;
+    let config = SocketTransport::<Carrier<R::Stream>>::config(limits);
+    let stream = Metered::new(stream);
+    let (socket, answer) = Box::pin(client_async_with_config(request, stream, Some(config))).await?;
     let is_ours = answer.headers().contains_key(HEADER);
-    Ok(Opened { transport, peer, is_ours })
+    Ok(Opened { transport: SocketTransport::over(socket), peer, is_ours })
 }
 
 async fn secure<S>(tls: &Tls, door: &Door, stream: S) -> Result<Carrier<S>, OpenError>

@@ -9,11 +9,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use linkspan_core::websocket::Side;
 use linkspan_core::{CloseReason, Limits, drain};
 use linkspan_runtime::{
-    Host, HostConfig, Inbox, Permit, Placement, Runtime, SocketOptions, SocketTransport, StreamTransport,
-    Transport, accept, bind, drive, mailbox, stop,
+    Host, HostConfig, Inbox, Metered, Permit, Placement, Runtime, SocketOptions, SocketTransport,
+    StreamTransport, Transport, accept, bind, drive, mailbox, stop,
 };
 
 use crate::toy::{Echo, Toy, ToyCommand};
@@ -141,11 +140,10 @@ async fn serve<R: Runtime>(runtime: R, host: Arc<Host>, listener: R::Listener, s
         if setup.websocket {
             let handle = runtime.clone();
             runtime.spawn(async move {
-                // What a client sends before the answer would be refused, so nothing was read behind the request.
-                if let Ok(socket) = async_tungstenite::accept_async(stream).await {
-                    let limits = Arc::clone(permit.host().limits());
-                    let transport = SocketTransport::new(socket.into_inner(), Side::Server, &[], &limits);
-                    connection(&handle, permit, transport, waits).await;
+                let config = Some(SocketTransport::<R::Stream>::config(permit.host().limits()));
+                let stream = Metered::new(stream);
+                if let Ok(socket) = async_tungstenite::accept_async_with_config(stream, config).await {
+                    connection(&handle, permit, SocketTransport::over(socket), waits).await;
                 }
             });
         } else {
