@@ -11,7 +11,6 @@
 //! - [`hub`] is one shard of registry and routing: sessions by key, groups, publish.
 //! - [`services`] decides which node answers a route.
 //! - [`gate`], [`rate`], [`backoff`], [`redial`], [`drain`] and [`wheel`] are the small machines around them.
-//! - [`websocket`] takes WebSocket frames apart and writes them.
 //! - [`record`] writes down what happens to any machine, so that a test can make it happen again.
 //!
 //! # Driving a machine
@@ -57,7 +56,6 @@ mod route;
 pub mod services;
 mod time;
 pub mod tunnel;
-pub mod websocket;
 pub mod wheel;
 
 pub use bytes::Bytes;
