@@ -8,6 +8,7 @@ mod fuzz;
 mod licences;
 mod mutants;
 mod setup;
+mod sim;
 mod test;
 mod wasm;
 
@@ -38,6 +39,10 @@ The tasks of the Linkspan repository.
   cargo xtask mutants [--file PATH]...
       Changes the core a little, one place at a time, and tells which changes no test notices. Installs cargo-mutants
       where it is missing. Without --file all of the core but its codecs, which takes a day.
+
+  cargo xtask sim run|many|shrink|digest|marks|script|replay …
+      Simulated worlds from seeds: runs one, searches for one that fails, shrinks it to a script. `cargo xtask sim help`
+      says more, and so does docs/simulator.md.
 ";
 
 /// What a task may fail with; it is shown to the person who ran it, and to nobody else.
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::run(&rest),
         Some("faults") => faults::run(&rest),
         Some("mutants") => mutants::run(&rest),
+        Some("sim") => sim::run(&rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)

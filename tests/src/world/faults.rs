@@ -120,6 +120,7 @@ impl Sim<'_> {
         for id in std::mem::take(&mut self.gateways[index].ends) {
             let Some(end) = self.ends[id].take() else { continue };
             self.ledger.gateway_gone(id);
+            self.ledger.streams.end_gone(id);
             let line = &mut self.links[end.link];
             if is_loud {
                 line.reset = [true; 2];
@@ -154,6 +155,15 @@ impl Sim<'_> {
         }
     }
 
+    /// A hostile user's line is cut; whoever comes back is well-behaved.
+    fn drop_hostile(&mut self, index: usize) {
+        let user = &mut self.users[index];
+        (user.spoils, user.is_trusted) = (0, true);
+        if let Some(link) = user.end.and_then(|id| self.ends[id].as_ref()).map(|end| end.link) {
+            self.cut(link);
+        }
+    }
+
     /// Puts everything right that can be put right. Lines that are dead stay dead: that has to be found out.
     pub(super) fn heal(&mut self) {
         let now = self.now;
@@ -183,7 +193,9 @@ impl Sim<'_> {
             }
         }
         for index in 0..self.users.len() {
-            self.users[index].spoils = 0;
+            if !self.users[index].is_trusted {
+                self.drop_hostile(index);
+            }
             if self.users[index].end.is_none() && !self.users[index].is_connecting {
                 self.users[index].is_connecting = true;
                 let wait = 100_000 * (1 + index as u64);

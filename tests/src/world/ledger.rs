@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::tunnel::Accounts;
+
 /// One request that a user has made.
 #[derive(Clone, Debug)]
 struct Request {
@@ -29,6 +31,7 @@ pub(super) struct Ledger {
     heard: BTreeMap<(usize, usize), u64>,
     /// Whose messages they are.
     senders: BTreeMap<u64, usize>,
+    pub(super) streams: Accounts,
     pub(super) counts: Counts,
 }
 
@@ -194,6 +197,9 @@ impl Ledger {
         }
         for (to, id) in &self.owed {
             let _ = writeln!(open, "message {id} is still owed by end {to}");
+        }
+        for (id, end) in self.streams.open_ones() {
+            let _ = writeln!(open, "stream {id} of end {end} has no end");
         }
         open
     }

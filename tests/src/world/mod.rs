@@ -31,6 +31,7 @@ pub mod script;
 pub mod shrink;
 mod sim;
 mod trace;
+mod tunnel;
 mod users;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linkspan_core::hub::Admission;
+use linkspan_core::tunnel::{Role, Tunnel};
 use linkspan_core::{CloseReason, Mark, Opcode, Route, To, Violation, chat, drain, pomelo};
 
 use super::agenda::What;
@@ -13,6 +14,7 @@ use super::link::{Cuts, Link, Nature};
 use super::plan::{Kind, Op, Verb, salted};
 use super::pomelo::{Services, User as PomeloUser, group, key, service_push};
 use super::sim::{Sim, Stage};
+use super::tunnel::Streams;
 
 /// Who does something: the plan names the user, but some things are its gateway's or a service's to do.
 enum Doer {
@@ -111,7 +113,14 @@ impl Sim<'_> {
                 Actor::open(Watcher::new(true), Watch, limits, here),
                 Actor::open(Watcher::new(false), Watch, settings.client_limits(), there),
             ],
-            Kind::Chat | Kind::Im | Kind::Agent => {
+            Kind::Agent => {
+                let [server, client] = [Role::Server, Role::Client].map(|role| (Tunnel::new(settings.tunnel(role)), Streams::new(role)));
+                [
+                    Actor::open(server.0, server.1, limits, here),
+                    Actor::open(client.0, client.1, settings.client_limits(), there),
+                ]
+            }
+            Kind::Chat | Kind::Im => {
                 let client = chat::Client::new(chat::ClientConfig { user: plan.name });
                 [
                     Actor::open(chat::Server::new(settings.chat(), plan.name), Room, limits, here),
