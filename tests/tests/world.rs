@@ -42,11 +42,16 @@ fn assert_well(name: &str, plan: &Plan, report: &Report) {
 
 /// Marks that no world reaches, and the tests that do.
 const ELSEWHERE: &[(Mark, &str)] = &[
-    (Mark::PlatformFull, "tests/identity/schedules.rs"),
-    (Mark::StreamRefused, "tests/tunnel_session/rules.rs"),
-    (Mark::StreamOverflow, "tests/tunnel_session/rules.rs"),
     (Mark::UpstreamsFull, "tests/gateway/proxy.rs"),
     (Mark::UpstreamQueueFull, "tests/gateway/proxy.rs"),
+    (Mark::ListenerFull, "tests/im_dialect/checks.rs"),
+    (Mark::ChecksFull, "tests/im_dialect/checks.rs"),
+    (Mark::StreamRate, "tests/tunnel_session/limits.rs"),
+    (Mark::StreamFlapping, "tests/tunnel_session/limits.rs"),
+    (Mark::LinkRefused, "tests/tunnel_directory/rules.rs"),
+    (Mark::LinkReplaced, "tests/tunnel_directory/rules.rs"),
+    (Mark::AnnouncementRefused, "tests/tunnel_directory/rules.rs"),
+    (Mark::SeekRefused, "tests/tunnel_directory/rules.rs"),
 ];
 
 #[test]

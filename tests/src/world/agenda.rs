@@ -26,12 +26,10 @@ pub(super) enum What {
     Restart(usize),
     /// The deadline of a gateway that stops may have come.
     Draining(usize),
-    /// The deadline of a user's door may have come, or its token was checked.
+    /// The deadline of a door may have come.
     Door(usize, u64),
-    /// The deadline of a user's session may have come, or its backend answers.
+    /// A gateway's backend does what it has put off.
     Session(usize, u64),
-    /// A target behind a tunnel does something.
-    Target(usize, u64),
 }
 
 /// Everything to come, earliest first; of equal times what was entered first.

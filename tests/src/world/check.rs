@@ -126,6 +126,7 @@ impl Sim<'_> {
 
     /// Everybody leaves, in one of the ways in which people leave.
     fn leave(&mut self) {
+        (0..self.gateways.len()).for_each(|home| self.abort_doors(home));
         for link in 0..self.links.len() {
             let is_used = self.links[link].ends.iter().any(|id| self.ends[*id].is_some());
             if is_used {

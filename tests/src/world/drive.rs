@@ -236,6 +236,7 @@ impl Sim<'_> {
         let (user, peer) = (end.user, end.peer);
         if let Some(gateway) = end.gateway {
             self.ledger.gateway_gone(id);
+            self.im_closed(gateway, id);
             self.gateways[gateway].check_forgotten(id);
             self.gateways[gateway].told.retain(|(_, end), _| *end != id);
             if self.users[user].end == Some(peer) {

@@ -110,7 +110,18 @@ impl Sim<'_> {
                 self.crash(whom, extra == 1);
                 self.agenda.enter(until, What::Restart(whom));
             }
+            Harm::Partition => self.partition(whom, until, extra),
             _ => {}
+        }
+    }
+
+    /// Nothing moves between a gateway and one half of its users. What was sent arrives in the end, as TCP sees to it.
+    fn partition(&mut self, index: usize, until: u64, half: u64) {
+        for id in self.gateways[index].ends.clone() {
+            let Some((link, user)) = self.ends[id].as_ref().map(|end| (end.link, end.user)) else { continue };
+            if user as u64 % 2 == half % 2 {
+                self.links[link].ways.iter_mut().for_each(|way| way.stalled_until = until);
+            }
         }
     }
 
@@ -130,10 +141,12 @@ impl Sim<'_> {
                 line.ways.iter_mut().for_each(super::link::Way::die);
             }
         }
+        let visitors = self.gateways[index].house.visitors();
         self.lives += 1;
         let mut fresh = super::gateway::Gateway::new(index, self.lives, self.plan);
         fresh.is_up = false;
         self.gateways[index] = fresh;
+        visitors.into_iter().for_each(|(_, user)| self.retry(user));
     }
 
     /// A fault is over.

@@ -119,13 +119,24 @@ impl Ledger {
     pub(super) fn published(&mut self, from: usize, data: &[u8], is_trusted: bool) {
         let Some((id, _)) = find(data) else { return };
         let first = *self.senders.entry(id).or_insert(from);
-        if (!is_trusted || first != from) && self.tainted.insert(id) {
+        let is_strange = first != from && first != Self::NOBODY;
+        if (!is_trusted || is_strange) && self.tainted.insert(id) {
             let before = self.owed.len() + self.afloat.len();
             self.owed.retain(|(_, owed)| *owed != id);
             self.afloat.retain(|(_, owed)| *owed != id);
             self.counts.lost += (before - self.owed.len() - self.afloat.len()) as u64;
         }
     }
+
+    /// A message that a backend takes its time with may come in another order than it was sent.
+    pub(super) fn is_unordered(&mut self, data: &[u8]) {
+        if let Some((id, _)) = find(data) {
+            self.senders.insert(id, Self::NOBODY);
+        }
+    }
+
+    /// Whose messages have no order.
+    const NOBODY: usize = usize::MAX;
 
     /// The hub has found somebody who is to hear it.
     pub(super) fn owe(&mut self, to: usize, data: &[u8]) {
@@ -150,7 +161,7 @@ impl Ledger {
         assert!(was_due, "G2: message {id} reaches end {to} twice, or is not for it");
         self.counts.arrived += 1;
         assert_eq!(self.sizes.get(&id), Some(&size), "D1: message {id} is not whole");
-        if let Some(from) = self.senders.get(&id) {
+        if let Some(from) = self.senders.get(&id).filter(|from| **from != Self::NOBODY) {
             let last = self.heard.insert((*from, to), id);
             assert!(last.is_none_or(|last| last < id), "C8: message {id} overtakes {last:?} at end {to}");
         }

@@ -23,6 +23,7 @@ mod faults;
 mod gateway;
 mod generate;
 mod im;
+mod im_apps;
 mod ledger;
 mod link;
 mod plan;

@@ -129,7 +129,7 @@ words! {
         NodeUp = "node-up",
         /// That node has left.
         NodeDown = "node-down",
-        /// Nothing moves between this gateway and the one that `extra` says.
+        /// Nothing moves between the gateway and one half of its users; extra: 0 those with even numbers, 1 the others.
         Partition = "partition",
     }
 }

@@ -242,6 +242,9 @@ impl App<Client> for User {
             Verb::Cast => self.ask("Room.Cast", Some(a), b, orders, desk),
             Verb::Bind => self.ask("Chat.Bind", Some(a), 0, orders, desk),
             Verb::Unbind => self.ask("Chat.Unbind", Some(a), 0, orders, desk),
+            Verb::Flood if b == 1_000 => {
+                (0..a).for_each(|turn| self.ask("Chat.Send", Some(1 + turn % 4), b, orders, desk));
+            }
             Verb::Flood => (0..a).for_each(|_| self.ask("Echo.Say", None, b, orders, desk)),
             Verb::HangUp => orders.give(ClientCommand::Close),
             _ => {}

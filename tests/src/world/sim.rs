@@ -149,7 +149,8 @@ impl<'p> Sim<'p> {
             What::Connect(user) => self.connect(user),
             What::Restart(gateway) => self.restart(gateway),
             What::Draining(gateway) => self.draining(gateway),
-            What::Door(..) | What::Session(..) | What::Target(..) => {}
+            What::Door(home, id) => self.tell_door(home, id as usize, None),
+            What::Session(home, token) => self.session(home, token),
         }
     }
 
@@ -161,7 +162,9 @@ impl<'p> Sim<'p> {
                 let frozen = end.gateway.map_or(0, |gateway| self.gateways[gateway].frozen_until);
                 frozen.max(end.naps_until)
             }
-            What::Draining(gateway) => self.gateways[gateway].frozen_until,
+            What::Draining(gateway) | What::Door(gateway, _) | What::Session(gateway, _) => {
+                self.gateways[gateway].frozen_until
+            }
             _ => return None,
         };
         // What is put right lets everything go on at once.
@@ -214,8 +217,17 @@ impl<'p> Sim<'p> {
                 self.users[user].is_ready = true;
                 self.users[user].since = self.now;
             }
-            Said::Requested(..) => {}
+            Said::Requested(ticket, request) => {
+                if let Some(home) = end.gateway {
+                    self.im_requested(home, id, ticket, request);
+                }
+            }
         }
+    }
+
+    /// Whether everything goes well from now on.
+    pub(super) fn is_calm(&self) -> bool {
+        self.stage > Stage::Safety
     }
 
     pub(super) fn count(&mut self, mark: Mark) {

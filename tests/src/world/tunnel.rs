@@ -153,15 +153,15 @@ impl Streams {
 
     /// Writes as much as may wait, and closes when that was all.
     fn pump(&mut self, stream: StreamId, orders: &mut Orders<TunnelCommand>, desk: &mut Desk<'_>) {
-        let window = desk.gateway.as_ref().map_or(64 * 1024, |gateway| gateway.limits.tunnel_stream_bytes) / 4;
+        let window =
+            desk.gateway.as_ref().map_or(64 * 1024, |gateway| gateway.limits.tunnel_stream_bytes) / 4;
         let Some(flow) = self.flows.get_mut(&stream).filter(|flow| flow.is_open && !flow.is_closing) else {
             return;
         };
         while flow.to_write() > 0 && flow.written - flow.sent < u64::from(window) {
             let most = flow.to_write().min(1 + desk.random.below(8 * 1024) as u64);
-            let body: Vec<u8> = (flow.written..flow.written + most)
-                .map(|at| byte(flow.id, flow.is_opener, at))
-                .collect();
+            let body: Vec<u8> =
+                (flow.written..flow.written + most).map(|at| byte(flow.id, flow.is_opener, at)).collect();
             flow.written += most;
             orders.give(TunnelCommand::Data { stream, body: body.into() });
         }
@@ -176,7 +176,13 @@ impl Streams {
         }
     }
 
-    fn data(&mut self, stream: StreamId, body: &Bytes, orders: &mut Orders<TunnelCommand>, desk: &mut Desk<'_>) {
+    fn data(
+        &mut self,
+        stream: StreamId,
+        body: &Bytes,
+        orders: &mut Orders<TunnelCommand>,
+        desk: &mut Desk<'_>,
+    ) {
         let flow = self.flows.get_mut(&stream);
         let Some(flow) = flow else { panic!("D1: data after the end of {stream:?} at end {}", desk.end) };
         if desk.is_trusted {

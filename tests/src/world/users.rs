@@ -114,7 +114,8 @@ impl Sim<'_> {
                 Actor::open(Watcher::new(false), Watch, settings.client_limits(), there),
             ],
             Kind::Agent => {
-                let [server, client] = [Role::Server, Role::Client].map(|role| (Tunnel::new(settings.tunnel(role)), Streams::new(role)));
+                let [server, client] = [Role::Server, Role::Client]
+                    .map(|role| (Tunnel::new(settings.tunnel(role)), Streams::new(role)));
                 [
                     Actor::open(server.0, server.1, limits, here),
                     Actor::open(client.0, client.1, settings.client_limits(), there),
@@ -135,8 +136,26 @@ impl Sim<'_> {
         linkspan_core::Instant::from_micros(self.now)
     }
 
+    /// The ids of a gateway's and a user's end, of which there is no connection yet; gives the first.
+    pub(super) fn reserve_pair(&mut self) -> usize {
+        self.ends.extend([None, None]);
+        self.ends.len() - 2
+    }
+
+    fn join(&mut self, index: usize, home: usize, is_stream: bool, parts: [Box<dyn Part>; 2]) {
+        let first = self.reserve_pair();
+        self.join_at(first, index, home, is_stream, parts);
+    }
+
     /// Puts a gateway's and a user's connection at the two ends of a new link.
-    pub(super) fn join(&mut self, index: usize, home: usize, is_stream: bool, parts: [Box<dyn Part>; 2]) {
+    pub(super) fn join_at(
+        &mut self,
+        first: usize,
+        index: usize,
+        home: usize,
+        is_stream: bool,
+        parts: [Box<dyn Part>; 2],
+    ) {
         let settings = &self.plan.settings;
         let nature = Nature {
             latency: settings.latency,
@@ -144,13 +163,13 @@ impl Sim<'_> {
             window: settings.window.max(1) as usize,
             cuts: [Cuts::Whole, Cuts::Random, Cuts::Bytes][settings.cuts.min(2) as usize],
         };
-        let (link, first) = (self.links.len(), self.ends.len());
+        let link = self.links.len();
         let ids = [first, first + 1];
         let mut line = Link::new(nature, is_stream, salted(self.plan.seed, 1000 + link as u64), ids);
         line.ways[0].spoils = self.users[index].spoils;
         self.links.push(line);
         for (side, part) in parts.into_iter().enumerate() {
-            self.ends.push(Some(Box::new(End {
+            self.ends[ids[side]] = Some(Box::new(End {
                 part,
                 gateway: (side == 0).then_some(home),
                 user: index,
@@ -170,7 +189,7 @@ impl Sim<'_> {
                 deaf_until: 0,
                 address: self.users[index].address,
                 buffered: 0,
-            })));
+            }));
         }
         self.gateways[home].ends.insert(first);
         self.users[index].end = Some(first + 1);
@@ -182,14 +201,6 @@ impl Sim<'_> {
         }
         self.agenda.enter(self.now, What::Wake(first + 1, 0));
     }
-
-    /// An IM user is at the door.
-    fn knock(&mut self, index: usize, home: usize) {
-        self.open_pair(index, home);
-    }
-
-    /// The hub has something for whoever has no connection.
-    pub(super) fn post_to_door(&mut self, _: usize, _: usize, _: &linkspan_core::Delivery) {}
 
     /// The user's end is gone.
     pub(super) fn user_left(&mut self, index: usize, id: usize, reason: Option<CloseReason>) {
