@@ -56,7 +56,8 @@ pub struct ProxyConfig {
     pub compat: bool,
     /// Whether `/client/{id}/healthz` says 503 while the client is not there. Default no, as the seed.
     pub strict_health: bool,
-    /// The bounds of the upstream connections. Default: those of the core, and 256 of one upstream.
+    /// The bounds of the upstream connections. Default: those of the core, but 256 of one upstream, all of which it may
+    /// keep: more requests at a time than it keeps would dial for the rest of them again and again.
     pub pool: PoolConfig,
     /// How long connecting to an upstream may take, TLS included. Default 30 s.
     pub dial_timeout: Duration,
@@ -78,7 +79,12 @@ impl Default for ProxyConfig {
             routes: Vec::new(),
             compat: false,
             strict_health: false,
-            pool: PoolConfig { per_key: Some(256), ..PoolConfig::default() },
+            pool: PoolConfig {
+                per_key: Some(256),
+                idle_per_key: 256,
+                idle_max: Some(1_024),
+                ..PoolConfig::default()
+            },
             dial_timeout: Duration::from_secs(30),
             client_timeout: Duration::from_secs(15),
             route_timeout: Duration::from_secs(60),

@@ -53,7 +53,7 @@ pub(in crate::cli) struct ProxyArgs {
     #[arg(long, value_name = "N", default_value = "1024", value_parser = parse_size32, env = "LINKSPAN_PROXY__WAITING", hide_short_help = true)]
     pub(in crate::cli) proxy_waiting: u32,
     /// Connections that one upstream's pool keeps
-    #[arg(long, value_name = "N", default_value = "32", value_parser = parse_size32, env = "LINKSPAN_PROXY__IDLE_PER_UPSTREAM", hide_short_help = true)]
+    #[arg(long, value_name = "N", default_value = "256", value_parser = parse_size32, env = "LINKSPAN_PROXY__IDLE_PER_UPSTREAM", hide_short_help = true)]
     pub(in crate::cli) proxy_idle_per_upstream: u32,
     /// How long an upstream connection may be idle
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = parse_duration, env = "LINKSPAN_PROXY__IDLE_TIMEOUT", hide_short_help = true)]
