@@ -38,9 +38,8 @@ pub(super) fn rewrite(args: impl IntoIterator<Item = OsString>) -> Rewritten {
         };
         match name {
             "debug" => {
-                debug = Some(
-                    value.is_none_or(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
-                )
+                let is_true = |value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True");
+                debug = Some(value.is_none_or(is_true));
             }
             "listen" => {
                 let value = value.map(OsString::from).or_else(|| args.next());

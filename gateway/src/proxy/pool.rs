@@ -205,7 +205,7 @@ impl<R: Runtime> Pool<R> {
             match deed {
                 Deed::Give(giver, outcome) => giver.give(outcome),
                 Deed::Dial(dial, key, stop) => {
-                    runtime.spawn(self.clone().dial(runtime.clone(), dial, key, stop))
+                    runtime.spawn(self.clone().dial(runtime.clone(), dial, key, stop));
                 }
                 Deed::Close(connection) => connection.stop.raise(),
                 Deed::Abort(stop) => stop.raise(),

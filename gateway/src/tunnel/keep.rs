@@ -17,6 +17,9 @@ use super::door::Door;
 use super::session::{Duty, Session};
 use crate::tls::Tls;
 
+/// Who is told of a session that stands.
+pub(super) type OnOpened = Box<dyn Fn(&Arc<Session>) + Send + Sync>;
+
 /// One server, and what a session to it is for.
 pub(super) struct Errand {
     pub(super) door: Door,
@@ -26,7 +29,7 @@ pub(super) struct Errand {
     pub(super) limits: Arc<Limits>,
     pub(super) redial: Config,
     /// Told of each session once it stands.
-    pub(super) opened: Box<dyn Fn(&Arc<Session>) + Send + Sync>,
+    pub(super) opened: OnOpened,
 }
 
 /// What the loop does at the moment.
@@ -41,7 +44,7 @@ enum News<S> {
     Time,
     /// The process stops.
     Stop,
-    Dialled(Result<Opened<S>, OpenError>),
+    Dialled(Box<Result<Opened<S>, OpenError>>),
     Ended(CloseReason),
 }
 
@@ -102,7 +105,9 @@ impl<R: Runtime> Keeper<'_, R> {
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<News<R::Stream>> {
         match &mut self.work {
             Work::Nothing => Poll::Pending,
-            Work::Dialling(dialling) => dialling.as_mut().poll(cx).map(News::Dialled),
+            Work::Dialling(dialling) => {
+                dialling.as_mut().poll(cx).map(|outcome| News::Dialled(Box::new(outcome)))
+            }
             Work::Connected(_, session) => session.as_mut().poll(cx).map(News::Ended),
         }
     }
@@ -117,12 +122,14 @@ impl<R: Runtime> Keeper<'_, R> {
                 self.leave();
                 Some(Event::Stop)
             }
-            News::Dialled(Ok(opened)) => Some(self.start(opened)),
-            News::Dialled(Err(error)) => {
-                self.work = Work::Nothing;
-                tracing::warn!(server = %self.errand.door, %error, "no tunnel");
-                Some(Event::Failed)
-            }
+            News::Dialled(outcome) => Some(match *outcome {
+                Ok(opened) => self.start(opened),
+                Err(error) => {
+                    self.work = Work::Nothing;
+                    tracing::warn!(server = %self.errand.door, %error, "no tunnel");
+                    Event::Failed
+                }
+            }),
             News::Ended(reason) => {
                 self.work = Work::Nothing;
                 self.last = Some(reason);
