@@ -6,8 +6,11 @@ use linkspan_core::pomelo::{self, Dictionary, Message, MessageType, Package, Pac
 
 use crate::{fuzz_chat, fuzz_connection, fuzz_http, fuzz_hub, fuzz_im, fuzz_tunnel};
 
+/// What a fuzz target does with its input.
+pub type Body = fn(&[u8]);
+
 /// Every fuzz target with its body. Each has a file in `fuzz/fuzz_targets` and a folder in `tests/corpus`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Body)] = &[
     ("chat_client", fuzz_chat::chat_client),
     ("chat_message", fuzz_chat::chat_message),
     ("chat_server", fuzz_chat::chat_server),

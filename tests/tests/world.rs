@@ -1,4 +1,5 @@
 //! The simulated world, over a fixed set of seeds: what it finds is kept as a script in `regressions/`.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -63,7 +64,7 @@ fn the_fixed_worlds_end_well_and_reach_every_limit() {
         let elsewhere = ELSEWHERE.iter().find(|(other, _)| other == mark);
         match (reached.contains_key(mark), elsewhere) {
             (false, None) => {
-                faults.push(format!("{mark:?} is reached by no world and no other test is named"))
+                faults.push(format!("{mark:?} is reached by no world and no other test is named"));
             }
             (true, Some(_)) => faults.push(format!("{mark:?} is reached: take it off the list")),
             (false, Some((_, file))) => {

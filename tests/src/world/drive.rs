@@ -210,7 +210,7 @@ impl Sim<'_> {
                 }
                 Effect::Route(route) => {
                     self.tell(id, "route", || format!("{route:?}"));
-                    self.route(Some(id), route);
+                    self.route(Some(id), &route);
                 }
                 Effect::Close(reason) => self.close(id, reason),
             }
@@ -305,13 +305,13 @@ impl Sim<'_> {
 
     // The hub.
 
-    pub(super) fn route(&mut self, from: Option<usize>, route: Route) {
+    pub(super) fn route(&mut self, from: Option<usize>, route: &Route) {
         let index = from.and_then(|id| self.ends[id].as_ref()?.gateway).unwrap_or(0);
         self.route_at(index, from, route);
     }
 
-    pub(super) fn route_at(&mut self, index: usize, from: Option<usize>, route: Route) {
-        if let Route::Publish { push, .. } = &route {
+    pub(super) fn route_at(&mut self, index: usize, from: Option<usize>, route: &Route) {
+        if let Route::Publish { push, .. } = route {
             let is_trusted =
                 from.and_then(|id| self.ends[id].as_ref()).is_none_or(|end| self.users[end.user].is_trusted);
             self.ledger.published(from.unwrap_or(0), push.body(), is_trusted);

@@ -159,12 +159,12 @@ impl Gateway {
     // The hub.
 
     /// Asks the shard that owns the name, and checks its answer against the model.
-    pub(super) fn ask(&mut self, now: u64, from: Option<usize>, route: Route) -> Vec<Action<usize>> {
+    pub(super) fn ask(&mut self, now: u64, from: Option<usize>, route: &Route) -> Vec<Action<usize>> {
         let shard = route.shard(self.shards.len(), self.seed);
         let address = from.map(|end| Address { conn: ConnId(end as u64), mailbox: end });
         let event = Event::Routed { from: address, route: route.clone() };
         let actions = self.step(now, shard, event);
-        self.follow(from, &route, &actions);
+        self.follow(from, route, &actions);
         self.check_counts(shard);
         actions
     }

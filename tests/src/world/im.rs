@@ -145,7 +145,7 @@ impl Sim<'_> {
     fn obey_door(&mut self, home: usize, id: usize, actions: Actions<DoorAction>) {
         for action in actions {
             match action {
-                DoorAction::Route(route) => self.route_at(home, Some(id), route),
+                DoorAction::Route(route) => self.route_at(home, Some(id), &route),
                 DoorAction::CheckToken { token, .. } => self.check_token(home, id, &token),
                 DoorAction::Upgrade(visitor) => self.upgrade(home, id, visitor),
                 DoorAction::Reject(_) | DoorAction::Abort => self.turn_away(home, id),
@@ -295,7 +295,7 @@ impl Sim<'_> {
                     self.put_off(home, span, Later::Answer(conn, ticket, name, data));
                 }
                 UserAction::Call { .. } => {}
-                UserAction::Route(route) => self.route_at(home, None, route),
+                UserAction::Route(route) => self.route_at(home, None, &route),
                 UserAction::Ended(session) => {
                     let was_there = self.gateways[home].house.sessions.remove(&session_name(session));
                     assert!(was_there, "F5: a session ends twice");
@@ -327,7 +327,7 @@ impl Sim<'_> {
         {
             let push = Push::new("OnRecvNewMessage", text.into_bytes(), Overflow::Close);
             self.ledger.is_unordered(push.body());
-            self.route_at(home, None, Route::Publish { to: To::Key(key), push });
+            self.route_at(home, None, &Route::Publish { to: To::Key(key), push });
         }
         let answer = match name {
             "SendMessage" => Answer::success("sent"),

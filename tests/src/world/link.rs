@@ -254,6 +254,6 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(nature: Nature, is_stream: bool, seed: u64, ends: [usize; 2]) -> Self {
         let way = |salt| Way::new(nature, Random::new(seed ^ salt));
-        Self { ways: [way(0x6c65_6674), way(0x7269_6768_74)], ends, reset: [false; 2], is_stream }
+        Self { ways: [way(0x6c65_6674), way(0x72_6967_6874)], ends, reset: [false; 2], is_stream }
     }
 }

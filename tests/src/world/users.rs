@@ -266,7 +266,7 @@ impl Sim<'_> {
             }
             _ => Route::Close { to: To::Group(group(op.a)), reason: CloseReason::Kicked },
         };
-        self.route_at(home, None, route);
+        self.route_at(home, None, &route);
     }
 
     // The story.
