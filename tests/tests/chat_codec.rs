@@ -1,10 +1,8 @@
 //! The chat codec, and the JSON rules under it.
 
-use std::fs;
-
 use linkspan_core::chat::{self, InvalidUser, Kind, Message, parse_user, user_key};
 use linkspan_core::json::{self, Invalid};
-use linkspan_tests::{fuzz_chat, vectors};
+use linkspan_tests::fuzz_chat;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

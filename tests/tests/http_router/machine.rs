@@ -73,7 +73,7 @@ impl StateMachineTest for RouterTest {
             Step::Register(text) => match (router.register(&text, state.patterns.len()), &state.conflict) {
                 (Ok(()), None) => {}
                 (Err(RegisterError::Conflict { old, .. }), Some(expected)) => {
-                    assert_eq!(*old, *expected.as_str())
+                    assert_eq!(*old, *expected.as_str());
                 }
                 (result, expected) => panic!("{text}: {result:?}, but the reference: {expected:?}"),
             },
