@@ -1,10 +1,11 @@
-//! The machines around connection and hub: gate, back-off, drain and wheel.
+//! The machines around connection and hub: gate, edge, back-off, drain and wheel.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod small_machines {
     mod backoff;
     mod drain;
+    mod edge;
     mod gate;
     mod redial;
     mod wheel;
