@@ -133,14 +133,8 @@ impl Host {
         self.route_at(self.clock.now(), from, route);
     }
 
-    /// As [`route`](Self::route); gives a mailbox that is now [crowded](Mail::is_crowded).
-    pub(crate) fn route_at(
-        &self,
-        now: Instant,
-        from: Option<MailAddress>,
-        route: Route,
-    ) -> Option<Arc<dyn Mail>> {
-        self.shards.route(now, from, route, &self.stats)
+    pub(crate) fn route_at(&self, now: Instant, from: Option<MailAddress>, route: Route) {
+        self.shards.route(now, from, route, &self.stats);
     }
 
     /// Lets a connection from `peer` in.

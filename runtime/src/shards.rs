@@ -16,6 +16,7 @@ type HubActions = Actions<Action<Arc<dyn Mail>>>;
 
 thread_local! {
     static ACTIONS: Cell<HubActions> = const { Cell::new(Actions::new()) };
+    static CROWDED: Cell<Option<Arc<dyn Mail>>> = const { Cell::new(None) };
 }
 
 type Shard = Mutex<Hub<Arc<dyn Mail>>>;
@@ -34,38 +35,30 @@ impl Shards {
         Self { shards, seed }
     }
 
-    /// Hands `route` to the shard that owns it, and performs what the shard asks for after its lock was released. Gives
-    /// a mailbox that is [crowded](Mail::is_crowded) by it: whoever sends more should wait until it is not.
-    pub fn route(
-        &self,
-        now: Instant,
-        from: Option<MailAddress>,
-        route: Route,
-        stats: &Stats,
-    ) -> Option<Arc<dyn Mail>> {
+    /// Hands `route` to the shard that owns it, and performs what the shard asks for after its lock was released.
+    pub fn route(&self, now: Instant, from: Option<MailAddress>, route: Route, stats: &Stats) {
         let shard = &self.shards[route.shard(self.shards.len(), self.seed)];
         let mut actions = ACTIONS.take();
         lock(shard).handle_event(now, Event::Routed { from, route }, &mut actions);
-        let mut returns = Returns::default();
+        let mut refused = Vec::new();
         loop {
             for action in actions.drain() {
                 if let Action::Deliver { to, delivery: Delivery::Presence { key, platforms } } = action {
-                    tell(shard, &to, &key, platforms, &mut returns);
+                    tell(shard, &to, &key, platforms, &mut refused);
                 } else {
-                    perform(action, &mut returns, stats);
+                    perform(action, &mut refused, stats);
                 }
             }
-            if returns.refused.is_empty() {
+            if refused.is_empty() {
                 break;
             }
             // Mailboxes were full: the shard knows what that means for their connections.
             let mut shard = lock(shard);
-            for (to, overflow) in returns.refused.drain(..) {
+            for (to, overflow) in refused.drain(..) {
                 shard.handle_event(now, Event::Refused { to, overflow }, &mut actions);
             }
         }
         ACTIONS.set(actions);
-        returns.crowded
     }
 
     /// How many sessions are registered under `key` at this moment.
@@ -90,11 +83,12 @@ impl Shards {
     }
 }
 
-/// What mailboxes say to deliveries.
-#[derive(Default)]
-struct Returns {
-    refused: Vec<(MailAddress, Overflow)>,
-    crowded: Option<Arc<dyn Mail>>,
+type Refused = Vec<(MailAddress, Overflow)>;
+
+/// A mailbox that this thread has [crowded](Mail::is_crowded) since it was last asked: whoever runs here should send no
+/// more until it is not.
+pub(crate) fn take_crowded() -> Option<Arc<dyn Mail>> {
+    CROWDED.take()
 }
 
 /// Tells on what a user is online. The lock is free meanwhile, so another thread's newer news may have arrived first:
@@ -104,11 +98,11 @@ fn tell(
     to: &Recipients<Arc<dyn Mail>>,
     key: &Key,
     mut platforms: PlatformSet,
-    returns: &mut Returns,
+    refused: &mut Refused,
 ) {
     loop {
         for one in to.as_slice() {
-            deliver(one, Delivery::Presence { key: key.clone(), platforms }, returns);
+            deliver(one, Delivery::Presence { key: key.clone(), platforms }, refused);
         }
         let now = lock(shard).platforms_of(key);
         if now == platforms {
@@ -118,13 +112,13 @@ fn tell(
     }
 }
 
-fn perform(action: Action<Arc<dyn Mail>>, returns: &mut Returns, stats: &Stats) {
+fn perform(action: Action<Arc<dyn Mail>>, refused: &mut Refused, stats: &Stats) {
     match action {
         Action::Close { to, reason } => close(&to, reason),
-        Action::Deliver { to: Recipients::One(to), delivery } => deliver(&to, delivery, returns),
+        Action::Deliver { to: Recipients::One(to), delivery } => deliver(&to, delivery, refused),
         Action::Deliver { to: Recipients::Many(all), delivery } => {
             for to in all.iter() {
-                deliver(to, delivery.clone(), returns);
+                deliver(to, delivery.clone(), refused);
             }
         }
         Action::Mark(mark) => stats.mark(mark),
@@ -140,15 +134,15 @@ fn close(to: &Recipients<Arc<dyn Mail>>, reason: CloseReason) {
     }
 }
 
-fn deliver(to: &MailAddress, delivery: Delivery, returns: &mut Returns) {
+fn deliver(to: &MailAddress, delivery: Delivery, refused: &mut Refused) {
     let overflow = match &delivery {
         Delivery::Push(push) => push.overflow(),
         _ => Overflow::Close,
     };
     // A closed mailbox belongs to a connection that is just about to leave the hub.
     match to.mailbox.deliver(delivery) {
-        Err(PushError::Full) => returns.refused.push((to.clone(), overflow)),
-        Ok(()) if to.mailbox.is_crowded() => returns.crowded = Some(Arc::clone(&to.mailbox)),
+        Err(PushError::Full) => refused.push((to.clone(), overflow)),
+        Ok(()) if to.mailbox.is_crowded() => CROWDED.set(Some(Arc::clone(&to.mailbox))),
         Ok(()) | Err(PushError::Closed) => {}
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use linkspan_core::{Action, Actions, CloseReason, Connection, Dialect, Event, Instant, Machine};
 
+use crate::shards::take_crowded;
 use crate::{
     App, Inbox, Mail, MailAddress, Outbox, Permit, Post, Received, Runtime, Traffic, Transport, scratch,
 };
@@ -147,6 +148,8 @@ where
 {
     fn poll<R: Runtime>(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut R::Sleep>) -> Poll<CloseReason> {
         self.inbox.unpark();
+        // What somebody else has filled on this thread is not this connection's to wait for.
+        drop(take_crowded());
         let mut actions = scratch::take::<D::Notice>();
         let mut turn =
             Turn { reads: READS, commands: COMMANDS, read_parked: false, app_dirty: true, app_behind: false };
@@ -211,12 +214,14 @@ where
             self.perform(actions);
             return true;
         }
-        if self.crowded.as_ref().is_some_and(|mailbox| mailbox.poll_roomy(cx).is_ready()) {
+        if self.is_crowding()
+            && self.crowded.as_ref().is_some_and(|mailbox| mailbox.poll_roomy(cx).is_ready())
+        {
             self.crowded = None;
         }
         let readable = !turn.read_parked && self.input_ended.is_none() && self.wants_read();
         // What went out may have made room, or brought notices of its own.
-        turn.app_dirty |= !self.polled_room && self.connection.has_room();
+        turn.app_dirty |= !self.polled_room && self.has_room();
         turn.app_dirty |= self.notified && !turn.app_behind;
         readable || turn.app_dirty || self.inbox.is_pending()
     }
@@ -227,8 +232,20 @@ where
 
     // Input.
 
-    fn wants_read(&self) -> bool {
-        self.crowded.is_none() && self.connection.wants_read() && self.app.wants_read()
+    /// Whether others have to run before more can be sent to them.
+    fn is_crowding(&mut self) -> bool {
+        if self.crowded.is_none() {
+            self.crowded = take_crowded();
+        }
+        self.crowded.is_some()
+    }
+
+    fn has_room(&mut self) -> bool {
+        !self.is_crowding() && self.connection.has_room()
+    }
+
+    fn wants_read(&mut self) -> bool {
+        !self.is_crowding() && self.connection.wants_read() && self.app.wants_read()
     }
 
     fn take_mail(&mut self, cx: &mut Context<'_>, actions: &mut Actions<Action<D::Notice>>) {
@@ -293,7 +310,7 @@ where
                 return;
             }
             turn.commands -= 1;
-            self.polled_room = self.connection.has_room();
+            self.polled_room = self.has_room();
             self.notified = false;
             match self.app.poll_command(cx, self.polled_room) {
                 Poll::Ready(command) => {
@@ -342,8 +359,7 @@ where
                 }
                 Action::Route(route) => {
                     let from = MailAddress { conn: self.permit.conn(), mailbox: self.inbox.mail() };
-                    let crowded = self.permit.host().route_at(self.now, Some(from), route);
-                    self.crowded = crowded.or(self.crowded.take());
+                    self.permit.host().route_at(self.now, Some(from), route);
                 }
                 Action::DropOldest => self.outbox.drop_oldest(),
                 Action::Mark(mark) => self.permit.host().stats().mark(mark),

@@ -258,7 +258,7 @@ pub fn policies_are_flags(program: &str) {
     gateway.stop();
 
     let (mut gateway, address) =
-        serve(program, &["--chat-on-duplicate", "multi", "--chat-ping", "300ms", "--chat-dead", "1s"]);
+        serve(program, &["--chat-on-duplicate", "multi", "--chat-ping", "500ms", "--chat-dead", "3s"]);
     let mut both = [Web::open(address, "/ws/1"), Web::open(address, "/ws/1")];
     let text = message(1, "to all of me");
     both[0].text(&text).expect("it reads");
