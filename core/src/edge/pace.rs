@@ -10,28 +10,33 @@ use crate::rate::Rate;
 /// [`Gate`](crate::gate::Gate), read and written by the tasks of the connections without a lock. Where the processor
 /// has no 64-bit atomics there is none, and messages are not limited.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct Pace(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     per_second: u32,
     burst: u32,
-    said: Arc<Account>,
+    said: Account,
 }
 
 impl Pace {
-    /// Bytes on the heap of each: the number and its two counters.
-    pub(crate) const FOOTPRINT: usize = 3 * size_of::<u64>();
+    /// Bytes on the heap of each: what is shared, and its two counters.
+    pub(crate) const FOOTPRINT: usize = size_of::<Shared>() + 2 * size_of::<usize>();
 
     /// A new account; `None` if messages are not limited.
     pub(crate) fn new(per_second: u32, burst: u32) -> Option<Self> {
-        (Account::WORKS && per_second > 0).then(|| Self { per_second, burst, said: Arc::default() })
+        let shared = || Self(Arc::new(Shared { per_second, burst, said: Account::default() }));
+        (Account::WORKS && per_second > 0).then(shared)
     }
 
     pub(crate) fn rate(&self) -> Rate {
-        self.said.rate()
+        self.0.said.rate()
     }
 
     /// Counts `count` messages; false if the address says more than it may. What is refused is not counted.
     pub fn allows(&self, now: Instant, count: u32) -> bool {
-        self.said.change(|rate| rate.take_many(now, count, self.per_second, self.burst))
+        let Shared { per_second, burst, said } = &*self.0;
+        said.change(|rate| rate.take_many(now, count, *per_second, *burst))
     }
 }
 

@@ -260,6 +260,12 @@ pub fn policies_are_flags(program: &str) {
     let (mut gateway, address) =
         serve(program, &["--chat-on-duplicate", "multi", "--chat-ping", "500ms", "--chat-dead", "3s"]);
     let mut both = [Web::open(address, "/ws/1"), Web::open(address, "/ws/1")];
+    // Whoever hears itself is there for others too.
+    for (at, mark) in [(0, message(1, "one is there")), (1, message(1, "both are there"))] {
+        both[at].text(&mark).expect("it reads");
+        assert_eq!(both[at].next(), Said::Text(mark));
+    }
+    assert_eq!(both[0].next(), Said::Text(message(1, "both are there")));
     let text = message(1, "to all of me");
     both[0].text(&text).expect("it reads");
     for one in &mut both {
