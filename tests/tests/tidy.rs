@@ -11,6 +11,7 @@ use self::source::{code_only, functions, without_tests};
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 const ADAPTER_LINES_MAX: usize = 300;
+const EXAMPLE_LINES_MAX: usize = 200;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is one level up").to_owned()
@@ -127,6 +128,22 @@ fn adapters_are_short() {
             rust_files(adapter).iter().map(|path| without_tests(&text(path)).lines().count()).sum();
         assert!(lines < ADAPTER_LINES_MAX, "{adapter} has {lines} lines without tests");
         assert!(lines > 20, "{adapter} is not the adapter");
+    }
+}
+
+/// They are there to be read and copied whole.
+#[test]
+fn drivers_to_copy_are_short() {
+    let examples = rust_files("core/examples");
+    assert!(examples.len() >= 4, "the examples are no longer found: {examples:?}");
+    for path in examples {
+        let lines = text(&path).lines().count();
+        assert!(lines < EXAMPLE_LINES_MAX, "{} has {lines} lines", path.display());
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        assert!(
+            text("docs/embedding.md").contains(&format!("**`{name}`.**")),
+            "{name} is not walked through"
+        );
     }
 }
 
