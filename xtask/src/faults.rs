@@ -40,6 +40,7 @@ const GATES: &[&str] = &[
     "services",
     "http_pool",
     "tunnel_session",
+    "tunnel_pair",
     "corpora",
 ];
 

@@ -40,7 +40,7 @@ const LOOKED_AT_BY: &[(&str, &[&str])] = &[
     ("core/src/chat", &["chat_connection", "chat_laws", "chat_vectors"]),
     ("core/src/im", &["im_dialect"]),
     ("core/src/tunnel/policy", &["tunnel_policy"]),
-    ("core/src/tunnel", &["tunnel_session", "tunnel_codec"]),
+    ("core/src/tunnel", &["tunnel_session", "tunnel_pair", "tunnel_codec"]),
     ("core/src/services", &["services"]),
     ("core/src/record", &["recorder"]),
     ("core/src", &["small_machines", "laws", "pomelo_server"]),
