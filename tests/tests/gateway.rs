@@ -1,6 +1,8 @@
 //! The gateway over real sockets: services, sessions, hooks, HTTP, stop; the same cases on both runtimes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "gateway/edge.rs"]
+mod edge;
 #[path = "gateway/harness.rs"]
 mod harness;
 #[path = "gateway/hooks.rs"]
@@ -64,6 +66,10 @@ on_both! {
     im::functions_of_ones_own,
     im::a_group_of_two_dialects,
     im::logins_kicks_and_ends,
+    edge::pages_of_other_hosts_are_counted,
+    edge::what_is_no_proxy_header_is_counted,
+    edge::a_flood_of_messages_is_counted,
+    edge::refusals_without_a_word_are_counted,
     stop::requests_in_flight_are_answered,
     stop::probes_hear_of_it_first,
     stop::idle_pages_do_not_hold_it_up,

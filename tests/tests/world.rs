@@ -43,6 +43,10 @@ fn assert_well(name: &str, plan: &Plan, report: &Report) {
 
 /// Marks that no world reaches, and the tests that do.
 const ELSEWHERE: &[(Mark, &str)] = &[
+    (Mark::OriginRefused, "tests/gateway/edge.rs"),
+    (Mark::ProxyHeaderInvalid, "tests/gateway/edge.rs"),
+    (Mark::MessageRate, "tests/gateway/edge.rs"),
+    (Mark::RefusalSilent, "tests/gateway/edge.rs"),
     (Mark::UpstreamsFull, "tests/gateway/proxy.rs"),
     (Mark::UpstreamQueueFull, "tests/gateway/proxy.rs"),
     (Mark::ListenerFull, "tests/im_dialect/checks.rs"),

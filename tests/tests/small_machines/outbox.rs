@@ -7,7 +7,11 @@ use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push { head: usize, body: usize, is_lossy: bool },
+    Push {
+        head: usize,
+        body: usize,
+        is_lossy: bool,
+    },
     /// The socket takes so many bytes, or all there are.
     Write(usize),
     DropOldest,
