@@ -246,6 +246,9 @@ pub fn policies_are_flags(program: &str) {
         ["--chat-on-bad-message", "ignore", "--chat-on-duplicate", "reject", "--chat-relay", "stamped"];
     let (mut gateway, address) = serve(program, &more);
     let mut one = Web::open(address, "/ws/1");
+    // The 101 is written a moment before the id is taken: what comes back shows that it is.
+    one.text(r#"{"type":1,"receiver":1,"content":"me"}"#).expect("it reads");
+    assert_eq!(one.next(), Said::Text(r#"{"type":2,"sender":1,"receiver":1,"content":"me"}"#.to_owned()));
     let answer = Web::connect(address).upgrade("/ws/1", "");
     assert_eq!((answer.status, answer.body.as_str()), (409, "user already connected\n"));
     let mut two = Web::open(address, "/ws/2");
