@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::process::Watched;
 use crate::report::{Faults, Times};
-use crate::script::{Heard, Kind, Script, enter};
+use crate::script::{Heard, Kind, Script, ask_once, enter};
 use crate::socket::Socket;
 
 #[derive(Clone, Debug, Args)]
@@ -134,8 +134,8 @@ struct Pair {
     waiting: VecDeque<Instant>,
     sent: u64,
     heard: u64,
-    /// Replies that the speaker got beside.
-    beside: u64,
+    /// Replies to what was said.
+    replies: u64,
     faults: Faults,
     times: Times,
 }
@@ -150,7 +150,12 @@ impl Pair {
         let script = Script::new(protocol, options.kind, index, options.payload);
         let listener = match script.answers_count() {
             true => None,
-            false => Some(enter(protocol, address, 2 * index + 1).await?),
+            false => {
+                // Who has got an answer is known to everybody.
+                let mut listener = enter(protocol, address, 2 * index + 1).await?;
+                ask_once(protocol, &mut listener, 2 * index + 1).await?;
+                Some(listener)
+            }
         };
         Ok(Self {
             speaker: enter(protocol, address, 2 * index).await?,
@@ -159,7 +164,7 @@ impl Pair {
             waiting: VecDeque::new(),
             sent: 0,
             heard: 0,
-            beside: 0,
+            replies: 0,
             faults: Faults::default(),
             times: Times::new(),
         })
@@ -192,9 +197,9 @@ impl Pair {
         run.times.borrow_mut().merge(&self.times);
     }
 
-    /// How many replies beside are still to come.
+    /// How many replies are still to come.
     fn replies_due(&self) -> u64 {
-        if self.script.has_replies() { self.sent.saturating_sub(self.beside) } else { 0 }
+        if self.script.has_replies() { self.sent.saturating_sub(self.replies) } else { 0 }
     }
 
     fn speak(&mut self, window: usize) {
@@ -226,14 +231,15 @@ impl Pair {
         while let Some(message) = self.speaker.take()? {
             match self.script.hear_speaker(&message, self.heard) {
                 Heard::Next => self.count(run, now),
-                Heard::Beside => self.beside += 1,
+                Heard::Reply => self.replies += 1,
+                Heard::Beside => {}
                 Heard::Wrong => return Err(self.wrong(&message)),
             }
         }
         while let Some(message) = self.listener.as_mut().map_or(Ok(None), Socket::take)? {
             match self.script.hear_listener(&message, self.heard) {
                 Heard::Next => self.count(run, now),
-                Heard::Beside => {}
+                Heard::Reply | Heard::Beside => {}
                 Heard::Wrong => return Err(self.wrong(&message)),
             }
         }

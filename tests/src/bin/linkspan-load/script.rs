@@ -32,6 +32,8 @@ const DIGITS: usize = 10;
 pub(crate) enum Heard {
     /// The next of those that are counted.
     Next,
+    /// The reply to a message whose arrival at the other end is what is counted.
+    Reply,
     /// It belongs there, and counts for nothing.
     Beside,
     /// It is wrong, or not the next.
@@ -110,15 +112,19 @@ impl Script {
                     && number_after(message, br#""operationID":""#) == Some(next);
                 if is_right { Heard::Next } else { Heard::Wrong }
             }
+            Self::ImSend { .. } if is_news(message) => Heard::Beside,
             Self::ImSend { .. } => {
                 let is_right = message.starts_with(br#"{"event":"SendMessage","errCode":0,"#);
-                if is_right { Heard::Beside } else { Heard::Wrong }
+                if is_right { Heard::Reply } else { Heard::Wrong }
             }
         }
     }
 
     /// Looks at what the other one has heard.
     pub(crate) fn hear_listener(&self, message: &[u8], next: u64) -> Heard {
+        if matches!(self, Self::ImSend { .. }) && is_news(message) {
+            return Heard::Beside;
+        }
         let is_right = match self {
             Self::Chat { text, number_at } => {
                 message.len() == text.len()
@@ -192,6 +198,11 @@ fn im_frame(function: &str, operation: &str, data: &str, user: &str) -> Vec<u8> 
     frame.to_string().into_bytes()
 }
 
+/// What an IM server tells beside: of conversations, of counts.
+fn is_news(message: &[u8]) -> bool {
+    message.starts_with(br#"{"event":"On"#) && !message.starts_with(br#"{"event":"OnRecv"#)
+}
+
 fn im_user(index: usize) -> String {
     format!("u{index}")
 }
@@ -250,7 +261,8 @@ mod tests {
             push["data"]
         );
         assert_eq!(script.hear_listener(text.as_bytes(), 7), Heard::Next);
-        assert_eq!(script.hear_speaker(br#"{"event":"SendMessage","errCode":0,"x":1}"#, 7), Heard::Beside);
+        assert_eq!(script.hear_speaker(br#"{"event":"SendMessage","errCode":0,"x":1}"#, 7), Heard::Reply);
+        assert_eq!(script.hear_listener(br#"{"event":"OnNewConversation","errCode":0}"#, 7), Heard::Beside);
         assert_eq!(script.hear_speaker(br#"{"event":"SendMessage","errCode":1,"x":1}"#, 7), Heard::Wrong);
     }
 }
