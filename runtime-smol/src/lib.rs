@@ -8,6 +8,7 @@ use std::future::{self, Future};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroUsize;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use futures_lite::StreamExt as _;
 use linkspan_runtime::{Placement, Runtime, Signal, Stop, Workers};
 use smol::{Async, Executor, Timer};
 
-pub use self::sockets::{Datagrams, Local};
+pub use self::sockets::Datagrams;
 
 /// A handle to one smol executor of our own: the global one of the library has a single thread.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ impl Runtime for Smol {
     const PLACEMENT: Placement = Placement::PerCore;
     type Stream = Stream;
     type Listener = Async<TcpListener>;
-    type Local = Local;
+    type Local = Async<UnixStream>;
     type Datagrams = Datagrams;
     type Sleep = Sleep;
 
@@ -68,8 +69,8 @@ impl Runtime for Smol {
         Stream::new(Async::<TcpStream>::connect(to).await?)
     }
 
-    async fn connect_local(&self, path: &Path) -> io::Result<Local> {
-        Local::connect(path).await
+    async fn connect_local(&self, path: &Path) -> io::Result<Self::Local> {
+        Async::<UnixStream>::connect(path).await
     }
 
     async fn datagrams(&self, socket: UdpSocket) -> io::Result<Datagrams> {

@@ -1,44 +1,10 @@
-//! Sockets of smol besides TCP.
+//! Datagram sockets of smol.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_io::{AsyncRead, AsyncWrite};
 use smol::Async;
-
-/// A connection to a Unix socket.
-#[derive(Debug)]
-pub struct Local(Async<UnixStream>);
-
-impl Local {
-    pub(crate) async fn connect(path: &Path) -> io::Result<Self> {
-        Async::<UnixStream>::connect(path).await.map(Self)
-    }
-}
-
-impl AsyncRead for Local {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for Local {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, data)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
-    }
-}
 
 /// A UDP socket.
 #[derive(Debug)]

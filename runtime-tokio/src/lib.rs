@@ -17,12 +17,13 @@ use std::time::Instant;
 use futures_io::{AsyncRead, AsyncWrite};
 use linkspan_runtime::{Placement, Runtime, Signal, Stop, Workers};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::runtime::{self, Handle};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{self, Sleep};
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
-pub use self::sockets::{Datagrams, Local};
+pub use self::sockets::Datagrams;
 
 /// A handle to one Tokio runtime.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ impl Runtime for Tokio {
     const PLACEMENT: Placement = Placement::WorkStealing;
     type Stream = Stream;
     type Listener = TcpListener;
-    type Local = Local;
+    type Local = Compat<UnixStream>;
     type Datagrams = Datagrams;
     type Sleep = Sleep;
 
@@ -84,8 +85,8 @@ impl Runtime for Tokio {
         Ok(Stream(stream))
     }
 
-    async fn connect_local(&self, path: &Path) -> io::Result<Local> {
-        Local::connect(path).await
+    async fn connect_local(&self, path: &Path) -> io::Result<Self::Local> {
+        Ok(UnixStream::connect(path).await?.compat())
     }
 
     async fn datagrams(&self, socket: std::net::UdpSocket) -> io::Result<Datagrams> {

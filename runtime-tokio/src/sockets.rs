@@ -1,45 +1,11 @@
-//! Sockets of Tokio besides TCP.
+//! Datagram sockets of Tokio.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_io::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
-use tokio::net::{UdpSocket, UnixStream};
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
-
-/// A connection to a Unix socket.
-#[derive(Debug)]
-pub struct Local(Compat<UnixStream>);
-
-impl Local {
-    pub(crate) async fn connect(path: &Path) -> io::Result<Self> {
-        Ok(Self(UnixStream::connect(path).await?.compat()))
-    }
-}
-
-impl AsyncRead for Local {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for Local {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, data)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
-    }
-}
+use tokio::net::UdpSocket;
 
 /// A UDP socket.
 #[derive(Debug)]

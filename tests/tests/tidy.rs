@@ -248,7 +248,7 @@ fn nothing_tells_of_the_machine_it_was_written_on() {
 #[test]
 fn the_readme_names_every_command() {
     let readme = text("README.md");
-    let arguments = text("gateway/src/cli/args.rs");
+    let arguments = text("gateway/src/cli/args/mod.rs");
     let commands =
         arguments.split("enum Command {").nth(1).expect("the commands").split("\n}").next().unwrap();
     let names =

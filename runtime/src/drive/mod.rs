@@ -194,6 +194,8 @@ where
         self.take_mail(cx, actions);
         self.read(cx, turn, actions);
         self.take_commands(cx, turn, actions);
+        // A command may let the machine read on in what it has.
+        self.check_pace(actions);
         // An application without room holds its answers back; the write timeout bounds that.
         if let Some(reason) = self.input_ended
             && !turn.app_behind
@@ -281,9 +283,7 @@ where
                     self.unreported.bytes_in += data.len() as u64;
                     self.unreported.received += 1;
                     self.step(Event::Received(opcode, data), actions);
-                    if !self.permit.allows(self.now, self.connection.take_messages()) {
-                        self.step(Event::Drain(CloseReason::TooManyMessages), actions);
-                    }
+                    self.check_pace(actions);
                 }
                 Poll::Ready(Received::Ended(reason)) => self.input_ended = Some(reason),
                 Poll::Pending => turn.read_parked = true,
@@ -293,6 +293,13 @@ where
             // Other tasks first; then this one again.
             cx.waker().wake_by_ref();
             turn.read_parked = true;
+        }
+    }
+
+    /// Ends a connection whose address says more than it may.
+    fn check_pace(&mut self, actions: &mut Actions<Action<D::Notice>>) {
+        if !self.permit.allows(self.now, self.connection.take_messages()) {
+            self.step(Event::Drain(CloseReason::TooManyMessages), actions);
         }
     }
 

@@ -71,7 +71,7 @@ pub fn addresses_behind_proxies_are_limited(program: &str) {
     assert_eq!((refused.status, refused.body.as_str()), (503, "too many connections\n"));
     assert!(refused.head.contains("\r\nretry-after: "), "{refused:?}");
     // Both connections of one address are on one account.
-    for at in 0..25 {
+    for at in 0..80 {
         let one = if at % 2 == 0 { &mut loud } else { &mut louder };
         let _ = one.text(r#"{"type":0}"#);
     }
