@@ -75,7 +75,7 @@ pub(super) fn secret(
     };
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() || text.contains(|c: char| !(' '..='~').contains(&c)) {
-        let text = format_args!("{}: a token is one line of ASCII", flag.trim_end_matches("-file"));
+        let text = format!("{}: a token is one line of ASCII", flag.trim_end_matches("-file"));
         return Err(Failure::new(Exit::Usage, text));
     }
     Ok(Some(Secret::new(text)))
