@@ -1,5 +1,6 @@
 //! A program that runs, and what it says.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -155,6 +156,21 @@ impl Process {
     /// How many files it has open.
     pub(super) fn files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it lives").count()
+    }
+
+    /// How many sockets of the network it has open. What a runtime opens for itself, some of it late, is none of them.
+    pub(super) fn sockets(&self) -> usize {
+        let process = format!("/proc/{}", self.child.id());
+        // A reset socket is in no table of TCP's any more, so what is local is left out instead.
+        let table = fs::read_to_string(format!("{process}/net/unix")).expect("it lives");
+        let local: HashSet<String> = table
+            .lines()
+            .filter_map(|row| Some(format!("socket:[{}]", row.split_whitespace().nth(6)?)))
+            .collect();
+        let files = fs::read_dir(format!("{process}/fd")).expect("it lives");
+        let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        let names = links.filter_map(|link| link.into_os_string().into_string().ok());
+        names.filter(|name| name.starts_with("socket:") && !local.contains(name)).count()
     }
 
     /// Its resident memory in KiB.
