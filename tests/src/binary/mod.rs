@@ -25,7 +25,7 @@ use self::process::Process;
 use self::wire::{Carrier, Wire};
 
 /// How long anything may take that takes no time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `done` holds.
 fn eventually(what: &str, mut done: impl FnMut() -> bool) {
