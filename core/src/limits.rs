@@ -85,8 +85,12 @@ pub struct Limits {
     pub buffered_bytes: u64,
     /// Streams of one tunnel session, in both directions. Default 1,024.
     pub tunnel_streams: u32,
-    /// Dials of one tunnel session that the application has not finished. Default 64.
+    /// Dials of one tunnel session that the application has not finished. Default 128.
     pub tunnel_dials: u32,
+    /// Dials to one address that an agent has not finished, for all servers together. Default 64.
+    pub tunnel_dials_per_target: u32,
+    /// Largest message taken from the peer of a tunnel, in bytes. Default 16,777,215: the originals have no bound.
+    pub tunnel_receive_max: u32,
     /// How much one stream may have unread before its sender is paused, in bytes; every piece counts for at least 256.
     /// Default 2 MiB.
     pub tunnel_stream_pause: u32,
@@ -94,6 +98,9 @@ pub struct Limits {
     pub tunnel_stream_bytes: u32,
     /// How much all streams of a session may have unread, and as much unsent, in bytes. Default 64 MiB.
     pub tunnel_session_bytes: u64,
+    /// How much of one stream may be written and not sent before its writer waits, in bytes; half of it may be in the
+    /// session's core. Default 256 KiB.
+    pub tunnel_write_window: u32,
     /// How much stream data may be in the send queue, in bytes: what a control message may have to wait for.
     /// Default 64 KiB; one message of 32 KiB goes in any case.
     pub tunnel_window: u32,
@@ -116,6 +123,15 @@ pub struct Limits {
     pub tunnel_dial_timeout: Duration,
     /// How long the reader of a tunnelled stream may hold back what is sent to it. Default 10 min.
     pub tunnel_stall_timeout: Duration,
+    /// How long whoever has ended its side of a forwarded connection still waits for bytes of an answer; the protocol
+    /// has no end of one direction. Default 1 s.
+    pub tunnel_half_closed: Duration,
+    /// After how long without a datagram in either direction a stream of datagrams ends. Default 60 s.
+    pub tunnel_datagram_idle: Duration,
+    /// Senders that one forwarded UDP port serves at a time. Default 1,024.
+    pub tunnel_datagram_senders: u32,
+    /// Datagrams of one sender that wait for its stream; more are lost. Default 64.
+    pub tunnel_datagrams_waiting: u32,
 }
 
 impl Limits {
@@ -141,7 +157,11 @@ impl Limits {
                 return Err(LimitsError { field, fix: "must be at least 1" });
             }
         }
-        let bodies = [("receive_max", self.receive_max), ("send_max", self.send_max)];
+        let bodies = [
+            ("receive_max", self.receive_max),
+            ("send_max", self.send_max),
+            ("tunnel_receive_max", self.tunnel_receive_max),
+        ];
         for (field, bytes) in bodies {
             if bytes > Self::BODY_MAX {
                 return Err(LimitsError {
@@ -171,7 +191,7 @@ impl Limits {
     }
 
     /// The spans that must be long enough for a driver.
-    fn spans(&self) -> [(&'static str, Option<Duration>); 10] {
+    fn spans(&self) -> [(&'static str, Option<Duration>); 12] {
         [
             ("handshake_timeout", Some(self.handshake_timeout)),
             ("heartbeat", self.heartbeat),
@@ -183,11 +203,13 @@ impl Limits {
             ("replacement_window", Some(self.replacement_window)),
             ("tunnel_dial_timeout", Some(self.tunnel_dial_timeout)),
             ("tunnel_stall_timeout", Some(self.tunnel_stall_timeout)),
+            ("tunnel_half_closed", Some(self.tunnel_half_closed)),
+            ("tunnel_datagram_idle", Some(self.tunnel_datagram_idle)),
         ]
     }
 
     /// The counts that must not be 0.
-    fn counts(&self) -> [(&'static str, u64); 29] {
+    fn counts(&self) -> [(&'static str, u64); 34] {
         [
             ("receive_max", u64::from(self.receive_max)),
             ("send_max", u64::from(self.send_max)),
@@ -208,9 +230,12 @@ impl Limits {
             ("buffered_bytes", self.buffered_bytes),
             ("tunnel_streams", u64::from(self.tunnel_streams)),
             ("tunnel_dials", u64::from(self.tunnel_dials)),
+            ("tunnel_dials_per_target", u64::from(self.tunnel_dials_per_target)),
+            ("tunnel_receive_max", u64::from(self.tunnel_receive_max)),
             ("tunnel_stream_pause", u64::from(self.tunnel_stream_pause)),
             ("tunnel_stream_bytes", u64::from(self.tunnel_stream_bytes)),
             ("tunnel_session_bytes", self.tunnel_session_bytes),
+            ("tunnel_write_window", u64::from(self.tunnel_write_window)),
             ("tunnel_window", u64::from(self.tunnel_window)),
             ("tunnel_connects_burst", u64::from(self.tunnel_connects_burst)),
             ("tunnel_flips", u64::from(self.tunnel_flips)),
@@ -218,6 +243,8 @@ impl Limits {
             ("tunnel_sessions_per_client", u64::from(self.tunnel_sessions_per_client)),
             ("tunnel_announced", u64::from(self.tunnel_announced)),
             ("tunnel_seeks", u64::from(self.tunnel_seeks)),
+            ("tunnel_datagram_senders", u64::from(self.tunnel_datagram_senders)),
+            ("tunnel_datagrams_waiting", u64::from(self.tunnel_datagrams_waiting)),
         ]
     }
 
@@ -317,10 +344,13 @@ impl Default for Limits {
             refusals: 64,
             buffered_bytes: 1 << 30,
             tunnel_streams: 1024,
-            tunnel_dials: 64,
+            tunnel_dials: 128,
+            tunnel_dials_per_target: 64,
+            tunnel_receive_max: Self::BODY_MAX,
             tunnel_stream_pause: 2 * 1024 * 1024,
             tunnel_stream_bytes: 16 * 1024 * 1024,
             tunnel_session_bytes: 64 * 1024 * 1024,
+            tunnel_write_window: 256 * 1024,
             tunnel_window: 64 * 1024,
             tunnel_connects_per_second: 1000,
             tunnel_connects_burst: 1000,
@@ -331,6 +361,10 @@ impl Default for Limits {
             tunnel_seeks: 1024,
             tunnel_dial_timeout: Duration::from_secs(60),
             tunnel_stall_timeout: Duration::from_secs(600),
+            tunnel_half_closed: Duration::from_secs(1),
+            tunnel_datagram_idle: Duration::from_secs(60),
+            tunnel_datagram_senders: 1024,
+            tunnel_datagrams_waiting: 64,
         }
     }
 }

@@ -103,6 +103,14 @@ marks! {
     StreamOverflow => "stream_overflow",
     /// A stream was ended because the peer paused and resumed it for nothing too often.
     StreamFlapping => "stream_flapping",
+    /// A dial was refused: as many as may go to that address at a time.
+    TargetFull => "target_full",
+    /// A datagram was lost: too many wait, or it cannot be passed on.
+    DatagramDropped => "datagram_dropped",
+    /// A datagram of a new sender was lost: its port serves as many senders as it may.
+    SendersFull => "senders_full",
+    /// A request was refused: its body has a length and a transfer coding.
+    FramingDoubtful => "framing_doubtful",
     /// A tunnel's peer link was refused: it comes from this server itself.
     LinkRefused => "link_refused",
     /// A tunnel's peer link was closed: the peer has opened a newer one.

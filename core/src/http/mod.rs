@@ -11,8 +11,10 @@
 //! - [`pool`]: which connection carries a request, and which one is kept.
 //! - [`upstream`]: where a proxied request goes, and how long it may take.
 //! - [`forward`]: what of a message is passed on.
+//! - [`framing`]: where requests begin and end, and whether every server would say the same.
 
 pub mod forward;
+pub mod framing;
 pub mod path;
 pub mod patience;
 pub mod pool;

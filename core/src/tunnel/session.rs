@@ -1,6 +1,7 @@
 //! One end of a tunnel session.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -393,7 +394,12 @@ impl Dialect for Tunnel {
         self.table.next_due().into_iter().chain(self.sync_at).chain(self.quiet_at()).min()
     }
 
-    fn farewell(&mut self, _: CloseReason, _: &mut Context<'_, Self>) {}
+    fn farewell(&mut self, _: CloseReason, cx: &mut Context<'_, Self>) {
+        let wires: Vec<_> = self.table.wires().map(|(wire, _)| wire).collect();
+        for wire in wires {
+            self.control(wire, Content::Error(Bytes::from_static(b"tunnel disconnect")), cx);
+        }
+    }
 
     fn is_busy(&self) -> bool {
         self.table.has_line()

@@ -1,7 +1,7 @@
 //! Requests and answers of one connection.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::{Request, Response};
+use linkspan_core::Mark;
 use linkspan_core::edge::client_of;
 use linkspan_runtime::{Mail, Permit, Runtime};
 use smol_hyper::rt::FuturesIo;
@@ -55,6 +56,10 @@ impl<R: Runtime, P: Site<R>> hyper::service::Service<Request<Incoming>> for Fron
         let (site, state) = (Arc::clone(&self.site), Arc::clone(&self.state));
         let visit = visit_of(&self.visit, request.headers());
         let owed = state.owe();
+        if state.takes_doubtful() {
+            visit.host.stats().mark(Mark::FramingDoubtful);
+            return Box::pin(ready(Ok(owed.around(super::heads::doubtful()))));
+        }
         Box::pin(async move {
             let answer = match site.answer(request, &visit).await {
                 Reply::Answer(answer) => answer,

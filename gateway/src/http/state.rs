@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Frame, SizeHint};
+use linkspan_core::http::framing::Framing;
 use linkspan_core::http::patience::{Outcome, Patience};
 use linkspan_core::{CloseReason, Instant};
 use linkspan_runtime::{Host, Permit, Runtime};
@@ -29,12 +30,15 @@ struct Inner<R: Runtime> {
     /// Who has the connection after the answer that is on its way.
     takeover: Option<Takeover<R>>,
     patience: Patience,
+    framing: Framing,
+    /// Requests so far.
+    asked: u64,
 }
 
 impl<R: Runtime> State<R> {
     pub(super) fn new(host: Arc<Host>, permit: Permit) -> Arc<Self> {
         let patience = Patience::new(host.limits().write_timeout, LINGER);
-        let inner = Mutex::new(Inner { permit: Some(permit), takeover: None, patience });
+        let inner = Mutex::new(Inner { permit: Some(permit), takeover: None, patience, framing: Framing::new(), asked: 0 });
         Arc::new(Self { host, inner, owing: AtomicBool::new(false) })
     }
 
@@ -48,6 +52,18 @@ impl<R: Runtime> State<R> {
     pub(super) fn owe(self: &Arc<Self>) -> Owing<R> {
         self.owing.store(true, Ordering::Relaxed);
         Owing(Arc::clone(self))
+    }
+
+    /// Bytes were read for the parser.
+    pub(super) fn note_read(&self, bytes: &[u8]) {
+        self.inner().framing.handle_bytes(bytes);
+    }
+
+    /// Takes the next request; whether it says in two ways where it ends, of which the parser shows one.
+    pub(super) fn takes_doubtful(&self) -> bool {
+        let inner = &mut *self.inner();
+        inner.asked += 1;
+        inner.framing.is_doubtful(inner.asked)
     }
 
     pub(super) fn is_owing(&self) -> bool {

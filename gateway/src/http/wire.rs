@@ -34,6 +34,7 @@ impl<R: Runtime> AsyncRead for Wire<R> {
             self.state.note_end();
             return Poll::Pending;
         }
+        self.state.note_read(&into[..count]);
         Poll::Ready(Ok(count))
     }
 }

@@ -10,7 +10,7 @@ use linkspan_runtime::{Host, Runtime};
 use super::config::{Secret, session_limits};
 use super::door::Door;
 use super::keep::{Errand, header, keep};
-use super::targets::Targets;
+use super::targets::{Targets, Yard};
 use crate::tls::Tls;
 
 /// What an agent is built from.
@@ -36,7 +36,7 @@ impl Agent {
     /// Keeps a session to each server, until the process of `host` stops, or for one time if that is all that is wanted.
     /// Gives back why each session ended last, `None` where there was none.
     pub async fn run<R: Runtime>(self, runtime: &R, host: &Arc<Host>) -> Vec<Option<CloseReason>> {
-        let policy = Arc::new(self.policy);
+        let yard = Arc::new(Yard::new(self.policy, Arc::clone(host)));
         let limits = Arc::new(session_limits(host.limits()));
         let mut headers = Vec::new();
         headers.extend(header("x-tunnel-id", &String::from_utf8_lossy(self.id.as_bytes())));
@@ -50,7 +50,7 @@ impl Agent {
                 door,
                 headers: headers.clone(),
                 tls: self.tls.clone(),
-                duty: Arc::new(Targets::new(runtime.clone(), Arc::clone(&policy))),
+                duty: Arc::new(Targets::new(runtime.clone(), Arc::clone(&yard))),
                 limits: Arc::clone(&limits),
                 redial: self.redial.clone(),
                 opened: Box::new(move |_| connected(&server)),

@@ -156,9 +156,9 @@ impl std::str::FromStr for Forward {
     }
 }
 
-/// The bounds of tunnel sessions: those of the process, but for messages of any size that the originals may send.
+/// The bounds of tunnel sessions: those of the process, but for the messages that the originals may send.
 pub(super) fn session_limits(limits: &Limits) -> Limits {
-    Limits { receive_max: Limits::BODY_MAX, ..limits.clone() }
+    Limits { receive_max: limits.tunnel_receive_max, ..limits.clone() }
 }
 
 #[cfg(test)]

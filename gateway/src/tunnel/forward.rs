@@ -4,7 +4,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use linkspan_core::{CloseReason, Delivery};
 use linkspan_runtime::{Mail, Permit, PushError, Runtime, SocketOptions, Stop, Workers, accept, bind};
@@ -14,10 +13,6 @@ use super::config::Forward;
 use super::pipe::{AtEof, pipe};
 use super::senders::serve_udp;
 use super::stream::TunnelStream;
-
-/// How long whoever has said all may still wait for bytes of an answer. The protocol cannot say that one direction is
-/// over, so the far end does not know.
-const HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// Ports that are bound; nothing is accepted yet.
 pub(crate) struct Forwards(Vec<(Forward, Sockets)>);
@@ -141,10 +136,11 @@ impl Mail for Passenger {
 
 async fn serve_tcp<R: Runtime>(runtime: R, way: Arc<Way<R>>, socket: R::Stream, permit: Permit) {
     let cut = Stop::new();
+    let half_closed = permit.host().limits().tunnel_half_closed;
     permit.host().move_in(permit.conn(), &(Arc::new(Passenger(cut.clone())) as Arc<dyn Mail>));
     let work = async {
         if let Some(stream) = way.dial().await {
-            pipe(&runtime, stream, socket, AtEof::Await(HALF_CLOSED)).await;
+            pipe(&runtime, stream, socket, AtEof::Await(half_closed)).await;
         }
     };
     let _ = cut.unless_raised(work).await;

@@ -8,15 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use linkspan_runtime::{Datagrams, Runtime};
+use linkspan_core::Mark;
+use linkspan_runtime::{Datagrams, Host, Runtime};
 
 use super::datagrams::{End, carry, poll_datagram};
 use super::forward::Way;
-
-/// How many senders one port serves at a time.
-const SENDERS: usize = 1024;
-/// How many datagrams of one sender wait for its stream.
-const WAITING: usize = 64;
 
 /// What one sender has sent and its stream has not taken.
 #[derive(Clone, Default)]
@@ -35,14 +31,16 @@ impl Waiting {
     }
 
     /// Adds a datagram, which is lost if too many wait; false if nobody takes them any more.
-    fn push(&self, datagram: Bytes) -> bool {
+    fn push(&self, datagram: Bytes, host: &Host) -> bool {
         let waker = {
             let mut queue = self.lock();
             if queue.is_over {
                 return false;
             }
-            if queue.datagrams.len() < WAITING {
+            if queue.datagrams.len() < host.limits().tunnel_datagrams_waiting as usize {
                 queue.datagrams.push_back(datagram);
+            } else {
+                host.stats().mark(Mark::DatagramDropped);
             }
             queue.waker.take()
         };
@@ -60,24 +58,26 @@ pub(super) async fn serve_udp<R: Runtime>(runtime: R, way: Arc<Way<R>>, socket: 
         Err(error) => return tracing::error!(listen = %way.forward.listen, %error, "no datagrams"),
     };
     let host = Arc::clone(way.tunnels.registry().host());
+    let most = host.limits().tunnel_datagram_senders as usize;
     let mut senders: HashMap<SocketAddr, Waiting> = HashMap::new();
     loop {
         let receive = poll_fn(|cx| poll_datagram(&*socket, cx));
         let Some(received) = host.closed_door().unless_raised(receive).await else { return };
         // An error is about a datagram that was sent.
         let Ok((datagram, from)) = received else { continue };
-        if senders.get(&from).is_some_and(|waiting| waiting.push(datagram.clone())) {
+        if senders.get(&from).is_some_and(|waiting| waiting.push(datagram.clone(), &host)) {
             continue;
         }
-        if senders.len() >= SENDERS {
+        if senders.len() >= most {
             senders.retain(|_, waiting| !waiting.lock().is_over);
         }
-        if senders.len() >= SENDERS {
+        if senders.len() >= most {
             // Who is new waits until somebody is done.
+            host.stats().mark(Mark::SendersFull);
             continue;
         }
         let waiting = Waiting::default();
-        waiting.push(datagram);
+        waiting.push(datagram, &host);
         senders.insert(from, waiting.clone());
         let sender = Sender { socket: Arc::clone(&socket), from, waiting };
         runtime.spawn(serve_sender(runtime.clone(), Arc::clone(&way), sender));
@@ -86,7 +86,7 @@ pub(super) async fn serve_udp<R: Runtime>(runtime: R, way: Arc<Way<R>>, socket: 
 
 async fn serve_sender<R: Runtime>(runtime: R, way: Arc<Way<R>>, sender: Sender<R::Datagrams>) {
     if let Some(stream) = way.dial().await {
-        carry(&runtime, stream, sender).await;
+        carry(&runtime, way.tunnels.registry().host(), stream, sender).await;
     }
 }
 
@@ -109,9 +109,8 @@ impl<D: Datagrams> End for Sender<D> {
         }
     }
 
-    fn send(&mut self, cx: &mut Context<'_>, datagram: &[u8]) -> io::Result<()> {
-        let _ = self.socket.poll_send(cx, datagram, Some(self.from));
-        Ok(())
+    fn send(&mut self, cx: &mut Context<'_>, datagram: &[u8]) -> io::Result<bool> {
+        Ok(matches!(self.socket.poll_send(cx, datagram, Some(self.from)), Poll::Ready(Ok(_))))
     }
 }
 

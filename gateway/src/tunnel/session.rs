@@ -17,11 +17,6 @@ use super::line::Line;
 use super::stream::TunnelStream;
 use crate::handoff::{Giver, handoff};
 
-/// The part of a stream's window that the core may have, in bytes: what is cut into messages and taken in turn.
-const CORE_WINDOW: usize = 128 * 1024;
-/// How much one stream may have unsent before its writer waits, in bytes.
-const WINDOW: usize = 256 * 1024;
-
 /// What others hold of one session.
 pub(super) struct Session {
     pub(super) conn: ConnId,
@@ -85,7 +80,7 @@ impl Session {
             opened_at: Instant::now(),
             duty,
             report_step: (limits.tunnel_stream_pause / 16).max(1),
-            core_window: CORE_WINDOW.min(limits.tunnel_stream_bytes as usize / 2).max(1),
+            core_window: (limits.tunnel_write_window.min(limits.tunnel_stream_bytes) as usize / 2).max(1),
             mailbox,
             inner: Mutex::default(),
             limits,
@@ -172,7 +167,8 @@ impl Session {
     pub(super) fn window(&self) -> usize {
         let half = self.limits.tunnel_session_bytes / 2;
         let share = half / u64::from(self.limits.tunnel_streams.max(1));
-        let wide = WINDOW.min(self.limits.tunnel_stream_bytes as usize / 2).max(1);
+        let limits = &self.limits;
+        let wide = (limits.tunnel_write_window.min(limits.tunnel_stream_bytes / 2) as usize).max(1);
         let is_scarce = self.unsent.load(Ordering::Relaxed).max(0) as u64 >= half;
         if is_scarce { wide.min(usize::try_from(share).unwrap_or(wide)).max(1) } else { wide }
     }

@@ -119,14 +119,16 @@ impl Model {
 
     fn find(&self, client: usize, is_local: bool) -> Answer {
         let here: Vec<_> = self.sessions.iter().filter(|session| session.1 == client).collect();
-        if let Some(session) = here.iter().find(|session| session.2).or(here.first()) {
-            return Answer::Here(session.0);
-        }
         let mut ways: Vec<_> = self.links.iter().filter(|_| !is_local).collect();
         let since = |link: &Link| link.clients.iter().find(|known| known.1 == client).map(|known| known.0);
         ways.retain(|link| since(link).is_some());
         ways.sort_by_key(|link| since(link));
-        let way = ways.iter().find(|link| link.is_lively).or(ways.first());
+        let lively = ways.iter().find(|link| link.is_lively);
+        let own = here.iter().find(|session| session.2);
+        if let Some(session) = own.or(here.first().filter(|_| lively.is_none())) {
+            return Answer::Here(session.0);
+        }
+        let way = lively.or(ways.first());
         way.map_or(Answer::Nowhere, |link| Answer::Peer(link.conn))
     }
 }

@@ -60,7 +60,10 @@ fn a_client_here_goes_before_one_at_a_peer_whatever_the_peer_says() {
     desk.add(1, "foo");
     assert_eq!(desk.anywhere("foo"), Answer::Here(1));
     desk.health(1, false);
-    assert_eq!(desk.anywhere("foo"), Answer::Here(1), "not even when it is quiet");
+    assert_eq!(desk.anywhere("foo"), Answer::Peer(11), "one that was heard goes before one that is quiet");
+    assert_eq!(desk.seek("foo", Scope::LocalOnly), Answer::Here(1), "not for a peer");
+    desk.health(11, false);
+    assert_eq!(desk.anywhere("foo"), Answer::Here(1), "all are quiet");
 }
 
 #[test]

@@ -69,6 +69,11 @@ impl<M: Clone> Clients<M> {
         }
     }
 
+    /// Whether a session of the client was heard of late.
+    pub(super) fn is_lively(&self, client: &Key) -> bool {
+        self.clients.get(client).is_some_and(|client| client.sessions.iter().any(|one| one.is_lively))
+    }
+
     /// The session to dial through.
     pub(super) fn pick(&mut self, client: &Key, order: Order) -> Option<Address<M>> {
         let Client { sessions, turn } = self.clients.get_mut(client)?;

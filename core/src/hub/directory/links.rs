@@ -131,6 +131,12 @@ impl<M: Clone> Links<M> {
         }
     }
 
+    /// Whether a link that leads to the client was heard of late.
+    pub(super) fn is_lively(&self, client: &Key) -> bool {
+        let ways = self.remotes.get(client).into_iter().flat_map(|remote| &remote.ways);
+        ways.filter_map(|way| self.links.get(&way.link)).any(|link| link.is_lively)
+    }
+
     /// The link to dial through.
     pub(super) fn pick(&mut self, client: &Key, order: Order) -> Option<Address<M>> {
         let Self { links, remotes, .. } = self;

@@ -237,9 +237,15 @@ impl<M: Clone> Directory<M> {
         self.seeks.add(ticket, client, scope, until);
     }
 
-    /// A client here goes before one at a peer, whatever the peer says.
+    /// A client here goes before one at a peer, whatever the peer says; one that is quiet only where no lively link
+    /// leads to another.
     fn find(&mut self, ticket: u64, client: &Key, scope: Scope) -> Option<Action<M>> {
         let order = self.config.order;
+        let is_better_there =
+            scope == Scope::Anywhere && !self.clients.is_lively(client) && self.links.is_lively(client);
+        if is_better_there && let Some(via) = self.links.pick(client, order) {
+            return Some(Action::Found { ticket, via, is_peer: true });
+        }
         if let Some(via) = self.clients.pick(client, order) {
             return Some(Action::Found { ticket, via, is_peer: false });
         }

@@ -12,7 +12,7 @@ use super::host::Host;
 const PATH_MAX: usize = 107;
 
 /// How bytes get there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
     /// A stream.
     Tcp,
@@ -21,7 +21,7 @@ pub enum Transport {
 }
 
 /// A version of the Internet protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -41,7 +41,7 @@ impl Family {
 /// What is to be dialled.
 ///
 /// Written as `proto/address` in its one form.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
     /// An address and a port.
     Socket {

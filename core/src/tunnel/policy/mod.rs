@@ -18,6 +18,7 @@
 //! assert!(policy.check_resolved(&database, [192, 168, 0, 1].into()).is_err());
 //! ```
 
+mod crowd;
 mod destination;
 mod host;
 mod network;
@@ -26,6 +27,7 @@ mod rule;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+pub use self::crowd::Crowd;
 pub use self::destination::{Destination, DestinationError, Family, Transport};
 use self::network::is_special;
 use self::rule::{HostPattern, Scope};
