@@ -81,6 +81,7 @@ on_both! {
     hostile::lies_about_clients,
     replays::our_server,
     replays::our_agent,
+    replays::lists_of_streams,
     originals::an_original_agent_with_its_defects,
     originals::an_agent_of_ours_at_an_original_server,
 }

@@ -191,6 +191,8 @@ impl Framing {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
 
     const BOTH: &str = "POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-length:3\r\n\r\n";
@@ -218,7 +220,10 @@ mod tests {
             ("PUT / HTTP/1.1\r\nContent-Length:                              \t 0004  \r\n\r\n\r\n\r\n", 2),
             ("PUT / HTTP/1.1\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nabcd", 2),
             ("PUT / HTTP/1.1\r\nContent-Lengthy: 9\r\n\r\n", 2),
-            ("PUT / HTTP/1.1\r\nTransfer-Encoding: CHUNKED\r\n\r\n3;a=b\r\nabc\r\n0A\r\n0123456789\r\n0\r\n\r\n", 2),
+            (
+                "PUT / HTTP/1.1\r\nTransfer-Encoding: CHUNKED\r\n\r\n3;a=b\r\nabc\r\n0A\r\n0123456789\r\n0\r\n\r\n",
+                2,
+            ),
             ("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: 1\r\nY: 2\r\n\r\n", 2),
             ("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", 3),
         ] {

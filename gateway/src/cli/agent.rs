@@ -10,7 +10,7 @@ use linkspan_core::{CloseReason, Limits, redial};
 use linkspan_runtime::{Host, HostConfig, Placement, Runtime, stop};
 
 use super::args::{AgentArgs, PlacementArg};
-use super::tunnel::{name, secret, trust};
+use super::tunnel::{name, secret, timers, trust};
 use super::{Exit, Failure, limits, logging, output, serve};
 use crate::tls::Tls;
 use crate::tunnel::Agent;
@@ -18,6 +18,8 @@ use crate::tunnel::Agent;
 pub(super) fn agent<R: Runtime>(args: &AgentArgs) -> Result<(), Failure> {
     let agent = read(args)?;
     let mut bounds = Limits::default();
+    args.limits.apply(&mut bounds);
+    bounds.validate().map_err(|error| Failure::new(Exit::Usage, error))?;
     limits::fit_files(&mut bounds, false)?;
     let placement = match args.run.placement {
         Some(PlacementArg::PerCore) => Placement::PerCore,
@@ -85,6 +87,7 @@ fn read(args: &AgentArgs) -> Result<Agent, Failure> {
             once: args.once,
             ..redial::Config::default()
         },
+        timers: timers(&args.timers)?,
         connected: Arc::new(|door| output::line(&format!("connected {door}"))),
     })
 }

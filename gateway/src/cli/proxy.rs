@@ -30,5 +30,6 @@ pub(super) fn config(args: &ProxyArgs, tunnels: bool) -> Option<ProxyConfig> {
         route_timeout: args.proxy_timeout.unwrap_or(default.route_timeout),
         wait: (!args.proxy_await.is_zero()).then_some(args.proxy_await),
         authorities: args.proxy_ca.clone(),
+        unverified: args.proxy_insecure,
     })
 }

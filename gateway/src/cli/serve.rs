@@ -30,6 +30,7 @@ pub(super) fn serve<R: Runtime>(args: &ServeArgs) -> Result<(), Failure> {
     }
     let mut limits = limits(&args.limits);
     im::limits(&args.im, &mut limits);
+    args.tunnel_limits.apply(&mut limits);
     fit_files(&mut limits, args.limits.connections.is_some())?;
     let config = Config {
         pomelo_tcp: args.pomelo_tcp,
@@ -40,7 +41,7 @@ pub(super) fn serve<R: Runtime>(args: &ServeArgs) -> Result<(), Failure> {
         chat: chat::config(&args.chat),
         im: im::config(&args.im)?,
         pomelo: pomelo::config(&args.pomelo)?,
-        tunnel: tunnel::config(&args.tunnel)?,
+        tunnel: tunnel::config(&args.tunnel, &args.timers)?,
         proxy: proxy::config(&args.proxy, args.tunnel.tunnel),
         ..Config::default()
     };

@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use linkspan_core::hub::directory::Order;
 
-use super::args::{OrderArg, TunnelArgs};
+use super::args::{OrderArg, TimerArgs, TunnelArgs};
 use super::{Exit, Failure};
 use crate::tls::Tls;
-use crate::tunnel::{Config, Own, Secret, parse_name};
+use crate::tunnel::{Config, Own, Secret, Timers, parse_name};
 
 /// What is asked for; `None` if nothing is.
-pub(super) fn config(args: &TunnelArgs) -> Result<Option<Config>, Failure> {
+pub(super) fn config(args: &TunnelArgs, times: &TimerArgs) -> Result<Option<Config>, Failure> {
     let usage = |text: &str| Failure::new(Exit::Usage, text);
     if !args.tunnel {
         if !args.forward.is_empty() || !args.peers.is_empty() {
@@ -49,7 +50,28 @@ pub(super) fn config(args: &TunnelArgs) -> Result<Option<Config>, Failure> {
         },
         forwards: args.forward.clone(),
         wait: args.forward_wait,
+        timers: timers(times)?,
     }))
+}
+
+/// The times of sessions; what could end a session that is well is refused.
+pub(super) fn timers(args: &TimerArgs) -> Result<Timers, Failure> {
+    let timers = Timers {
+        ping: args.tunnel_ping,
+        silence: args.tunnel_silence,
+        quiet: args.tunnel_quiet,
+        sync: args.tunnel_sync,
+        sync_grace: args.tunnel_sync_grace,
+    };
+    let twice = timers.ping.saturating_mul(2);
+    let fault = if timers.ping < Duration::from_millis(1) || timers.sync < Duration::from_millis(1) {
+        "--tunnel-ping and --tunnel-sync must be at least 1ms"
+    } else if timers.silence < twice || timers.quiet < twice {
+        "--tunnel-silence and --tunnel-quiet must be at least twice --tunnel-ping"
+    } else {
+        return Ok(timers);
+    };
+    Err(Failure::new(Exit::Usage, fault))
 }
 
 pub(super) fn trust(flag: &str, error: &crate::tls::TrustError) -> Failure {

@@ -8,7 +8,7 @@ use linkspan_core::redial;
 use linkspan_core::tunnel::policy::DialPolicy;
 use linkspan_runtime::{Host, HostConfig, Runtime};
 
-use crate::tunnel::{Agent, Door};
+use crate::tunnel::{Agent, Door, Timers};
 
 /// The name by which it is dialled.
 pub(crate) const ID: &str = "demo";
@@ -23,6 +23,7 @@ pub(crate) fn start<R: Runtime>(runtime: &R, http: SocketAddr) {
         tls: None,
         policy: DialPolicy::default(),
         redial: redial::Config::default(),
+        timers: Timers::default(),
         connected: Arc::new(|_| {}),
     };
     let own = runtime.clone();

@@ -7,6 +7,7 @@
 mod body;
 mod exchange;
 mod heads;
+mod metrics;
 mod pages;
 mod routes;
 mod site;

@@ -1,4 +1,4 @@
-//! The listener for people and probes: health, readiness, the demo page.
+//! The listener for people and probes: health, readiness, counters, the demo page.
 
 use std::future::ready;
 use std::net::SocketAddr;
@@ -66,6 +66,8 @@ impl Pages {
         let pages = Arc::new(self);
         let own = Arc::clone(&pages);
         routes.add("GET /readyz", move |_| ready(own.readiness().into()))?;
+        let host = Arc::clone(&pages.host);
+        routes.add("GET /metrics", move |asked| ready(super::metrics::answer(&host, &asked)))?;
         routes.add("GET /config.json", move |asked| {
             ready(pages.config(asked.request.headers().get(HOST)).into())
         })

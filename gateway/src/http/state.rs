@@ -38,7 +38,13 @@ struct Inner<R: Runtime> {
 impl<R: Runtime> State<R> {
     pub(super) fn new(host: Arc<Host>, permit: Permit) -> Arc<Self> {
         let patience = Patience::new(host.limits().write_timeout, LINGER);
-        let inner = Mutex::new(Inner { permit: Some(permit), takeover: None, patience, framing: Framing::new(), asked: 0 });
+        let inner = Mutex::new(Inner {
+            permit: Some(permit),
+            takeover: None,
+            patience,
+            framing: Framing::new(),
+            asked: 0,
+        });
         Arc::new(Self { host, inner, owing: AtomicBool::new(false) })
     }
 

@@ -70,6 +70,8 @@ pub struct ProxyConfig {
     pub wait: Option<Duration>,
     /// The PEM file of the authorities that upstreams with TLS are judged by. Default: the system's.
     pub authorities: Option<PathBuf>,
+    /// Whether upstreams with TLS need not prove who they are. Default no.
+    pub unverified: bool,
 }
 
 impl Default for ProxyConfig {
@@ -90,6 +92,7 @@ impl Default for ProxyConfig {
             route_timeout: Duration::from_secs(60),
             wait: None,
             authorities: None,
+            unverified: false,
         }
     }
 }
@@ -166,12 +169,14 @@ struct Proxy<R: Runtime> {
 
 impl<R: Runtime> Proxy<R> {
     fn new(config: &ProxyConfig, tunnels: Option<Tunnels<R>>, host: &Arc<Host>) -> Result<Self, ProxyError> {
-        let tls = match Tls::new(config.authorities.as_deref()) {
-            Ok(tls) => Some(tls),
-            // A system without authorities is no reason not to proxy what needs none.
-            Err(TrustError::Empty(_)) if config.authorities.is_none() => None,
-            Err(error) => return Err(error.into()),
-        };
+        let tls =
+            match if config.unverified { Tls::unverified() } else { Tls::new(config.authorities.as_deref()) }
+            {
+                Ok(tls) => Some(tls),
+                // A system without authorities is no reason not to proxy what needs none.
+                Err(TrustError::Empty(_)) if config.authorities.is_none() => None,
+                Err(error) => return Err(error.into()),
+            };
         let dialer = Dialer { tunnels: tunnels.clone(), tls, wait: config.wait };
         let pool = Pool::new(dialer, config.pool.clone(), config.dial_timeout, Arc::clone(host));
         let (client_timeout, route_timeout) = (config.client_timeout, config.route_timeout);

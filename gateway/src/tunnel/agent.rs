@@ -7,7 +7,7 @@ use linkspan_core::tunnel::policy::DialPolicy;
 use linkspan_core::{CloseReason, Key};
 use linkspan_runtime::{Host, Runtime};
 
-use super::config::{Secret, session_limits};
+use super::config::{Secret, Timers, session_limits};
 use super::door::Door;
 use super::keep::{Errand, header, keep};
 use super::targets::{Targets, Yard};
@@ -28,6 +28,8 @@ pub struct Agent {
     pub policy: DialPolicy,
     /// How it comes back when a server is gone.
     pub redial: redial::Config,
+    /// The times of its sessions.
+    pub timers: Timers,
     /// Told whenever a session stands, and to which server.
     pub connected: Arc<dyn Fn(&Door) + Send + Sync>,
 }
@@ -53,6 +55,7 @@ impl Agent {
                 duty: Arc::new(Targets::new(runtime.clone(), Arc::clone(&yard))),
                 limits: Arc::clone(&limits),
                 redial: self.redial.clone(),
+                timers: self.timers,
                 opened: Box::new(move |_| connected(&server)),
             };
             let (giver, taker) = crate::handoff::handoff();

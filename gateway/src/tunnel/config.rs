@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use linkspan_core::hub::directory::Order;
-use linkspan_core::tunnel::client_key;
+use linkspan_core::tunnel::{Role, TunnelConfig, client_key};
 use linkspan_core::{Key, Limits};
 
 use super::door::{Door, DoorError};
@@ -31,6 +31,38 @@ pub struct Config {
     pub forwards: Vec<Forward>,
     /// How long whoever connects to such a port waits for an agent that is not there; zero waits not at all.
     pub wait: Duration,
+    /// The times of sessions.
+    pub timers: Timers,
+}
+
+/// The times of sessions; the defaults are those of the originals, as [`TunnelConfig`] has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// How often an agent, or the opener of a link, pings. Default 5 s.
+    pub ping: Duration,
+    /// After how long without a ping or pong a session ends. Default 60 s.
+    pub silence: Duration,
+    /// After how long without anything a session is used only where there is no other. Default 15 s.
+    pub quiet: Duration,
+    /// How often an agent lists its streams. Default 60 s.
+    pub sync: Duration,
+    /// How long a stream may be missing from such a list before it counts as gone. Default 10 s.
+    pub sync_grace: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        let TunnelConfig { ping, silence, quiet, sync, sync_grace, .. } = TunnelConfig::new(Role::Client);
+        Self { ping, silence, quiet, sync, sync_grace }
+    }
+}
+
+impl Timers {
+    /// The settings of one end of a session with these times.
+    pub(super) fn session(self, role: Role) -> TunnelConfig {
+        let Self { ping, silence, quiet, sync, sync_grace } = self;
+        TunnelConfig { ping, silence, quiet, sync, sync_grace, ..TunnelConfig::new(role) }
+    }
 }
 
 /// Who this server is among its peers.

@@ -12,7 +12,7 @@ use linkspan_core::{Key, Limits};
 use linkspan_runtime::{Permit, Runtime, SocketTransport, spawn};
 
 use super::Tunnels;
-use super::config::{Config, session_limits};
+use super::config::{Config, Timers, session_limits};
 use super::registry::{Guest, PeerLink, Registry, address};
 use super::session::{Duty, Session};
 use crate::http::{Answer, Asked, Reply, Routes, not_allowed, open_socket, text, upgrade};
@@ -73,13 +73,13 @@ fn answer<R: Runtime>(
     if is_ours {
         switch.headers_mut().insert(HEADER, HeaderValue::from_static("1"));
     }
-    let (registry, limits) = (Arc::clone(registry), Arc::clone(limits));
+    let (registry, limits, timers) = (Arc::clone(registry), Arc::clone(limits), config.timers);
     Reply::Upgrade(
         switch,
         Box::new(move |runtime, stream, rest, permit| {
             let permit = permit.with_limits(Arc::clone(&limits)).unpaced();
             open_socket(runtime, stream, rest, permit, limits, move |runtime, transport, permit| {
-                open_session(runtime, &registry, visitor, is_ours, transport, permit);
+                open_session(runtime, &registry, visitor, is_ours, timers, transport, permit);
             });
         }),
     )
@@ -134,6 +134,7 @@ fn open_session<R: Runtime>(
     registry: &Arc<Registry>,
     visitor: Visitor,
     is_ours: bool,
+    timers: Timers,
     transport: SocketTransport<R::Stream>,
     permit: Permit,
 ) {
@@ -148,7 +149,7 @@ fn open_session<R: Runtime>(
         is_peer_ours: is_ours,
         may_peer_announce: is_peer,
         name,
-        ..TunnelConfig::new(Role::Server)
+        ..timers.session(Role::Server)
     };
     let duty: Arc<dyn Duty> = match is_peer {
         true => Arc::new(PeerLink(Arc::clone(registry))),

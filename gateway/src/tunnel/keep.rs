@@ -12,6 +12,7 @@ use linkspan_core::tunnel::{Role, Tunnel, TunnelConfig};
 use linkspan_core::{Actions, CloseReason, Limits, Machine};
 use linkspan_runtime::{Host, HostConfig, Runtime, drive};
 
+use super::config::Timers;
 use super::dialer::{OpenError, Opened, open};
 use super::door::Door;
 use super::session::{Duty, Session};
@@ -28,6 +29,7 @@ pub(super) struct Errand {
     pub(super) duty: Arc<dyn Duty>,
     pub(super) limits: Arc<Limits>,
     pub(super) redial: Config,
+    pub(super) timers: Timers,
     /// Told of each session once it stands.
     pub(super) opened: OnOpened,
 }
@@ -180,7 +182,7 @@ impl<R: Runtime> Keeper<'_, R> {
             }
         };
         let (session, inbox, desk) = Session::open(&permit, Arc::clone(&self.errand.duty));
-        let config = TunnelConfig { is_peer_ours: is_ours, ..TunnelConfig::new(Role::Client) };
+        let config = TunnelConfig { is_peer_ours: is_ours, ..self.errand.timers.session(Role::Client) };
         let conn = permit.conn();
         let running = drive(self.runtime, permit, transport, Tunnel::new(Arc::new(config)), inbox, desk);
         tracing::info!(server = %self.errand.door, conn = conn.0, ours = is_ours, "tunnel open");

@@ -33,7 +33,7 @@ use linkspan_core::{CloseReason, Key};
 use linkspan_runtime::{Host, Runtime};
 
 pub use self::agent::Agent;
-pub use self::config::{Config, ConfigError, Forward, Own, Peer, Secret, parse_name};
+pub use self::config::{Config, ConfigError, Forward, Own, Peer, Secret, Timers, parse_name};
 pub use self::door::{Door, DoorError};
 pub(crate) use self::forward::Forwards;
 use self::registry::Registry;

@@ -41,6 +41,7 @@ fn errand<R: Runtime>(tunnels: &Tunnels<R>, own: &Own, peer: &Peer, config: &Con
         duty: Arc::new(Relay(tunnels.clone())),
         limits: Arc::new(session_limits(registry.host().limits())),
         redial: redial::Config::default(),
+        timers: config.timers,
         opened: Box::new(move |session| {
             registry.enter(session);
             registry.handle(Event::Listen(address(session)));

@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod replays;
 pub mod starting;
 pub mod traffic;
+pub mod tunnel;
 mod web;
 mod wire;
 
@@ -94,6 +95,23 @@ macro_rules! binary_tests {
             proxy::recorded_demo_requests,
             proxy::doubtful_requests_are_refused,
             proxy::clear_requests_are_made_plain,
+            proxy::hostile_redirects,
+            tunnel::recorded::probes_of_a_server,
+            tunnel::recorded::probes_of_an_agent,
+            tunnel::recorded::sessions_of_a_server,
+            tunnel::recorded::sessions_of_an_agent,
+            tunnel::recorded::lists_of_streams,
+            tunnel::flags::the_order_of_sessions,
+            tunnel::flags::an_agent_for_once,
+            tunnel::flags::tokens_from_files,
+            tunnel::flags::too_many_sessions_of_one_agent,
+            tunnel::flags::wrong_limits_are_told,
+            tunnel::flags::lost_datagrams_are_counted,
+            tunnel::flags::counters_are_shown,
+            tunnel::killed::an_agent_under_load,
+            tunnel::killed::an_agent_with_few_files,
+            tunnel::secure::https_upstreams,
+            tunnel::secure::secured_doors,
         }
     };
     ($program:expr; $($($module:ident)::+,)*) => {

@@ -14,7 +14,7 @@ use linkspan_core::{CloseReason, Limits, drain, redial};
 use linkspan_gateway::server::{self, Gateway};
 use linkspan_gateway::services::Services;
 use linkspan_gateway::tls::Tls;
-use linkspan_gateway::tunnel::{Agent, Config, Door, Forward, Secret, parse_name};
+use linkspan_gateway::tunnel::{Agent, Config, Door, Forward, Secret, Timers, parse_name};
 use linkspan_runtime::{Host, HostConfig, Placement, Runtime, Stop, stop};
 use linkspan_smol::Smol;
 use linkspan_tokio::Tokio;
@@ -261,6 +261,7 @@ impl AgentSite {
                 longest: Duration::from_millis(100),
                 ..redial::Config::default()
             },
+            timers: Timers::default(),
             connected: Arc::new(move |_| _ = count.fetch_add(1, Ordering::AcqRel)),
         };
         let orders = Orders::start(move |cut, leave| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use linkspan_core::tunnel::policy::Rule;
 
-use super::{RunArgs, StopArgs};
+use super::{RunArgs, StopArgs, TimerArgs, TunnelLimitArgs};
 use crate::cli::units::parse_duration;
 use crate::tunnel::Door;
 
@@ -56,6 +56,10 @@ pub(in crate::cli) struct AgentArgs {
     pub(in crate::cli) run: RunArgs,
     #[command(flatten)]
     pub(in crate::cli) stop: StopArgs,
+    #[command(flatten)]
+    pub(in crate::cli) limits: TunnelLimitArgs,
+    #[command(flatten)]
+    pub(in crate::cli) timers: TimerArgs,
 }
 
 const AGENT_EXAMPLES: &str = "\

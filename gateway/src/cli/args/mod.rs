@@ -12,6 +12,7 @@ mod proxy;
 mod run;
 mod stop;
 mod tunnel;
+mod tunnel_limits;
 
 use std::net::SocketAddr;
 
@@ -30,6 +31,7 @@ pub(super) use self::proxy::{CompatArg, ProxyArgs};
 pub(super) use self::run::{PlacementArg, RunArgs};
 pub(super) use self::stop::StopArgs;
 pub(super) use self::tunnel::{OrderArg, TunnelArgs};
+pub(super) use self::tunnel_limits::{TimerArgs, TunnelLimitArgs};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -124,6 +126,10 @@ pub(in crate::cli) struct ServeArgs {
     pub(in crate::cli) stop: StopArgs,
     #[command(flatten)]
     pub(in crate::cli) limits: LimitArgs,
+    #[command(flatten)]
+    pub(in crate::cli) tunnel_limits: TunnelLimitArgs,
+    #[command(flatten)]
+    pub(in crate::cli) timers: TimerArgs,
 }
 
 const SERVE_EXAMPLES: &str = "\

@@ -61,6 +61,9 @@ pub(in crate::cli) struct ProxyArgs {
     /// The certificate authorities of https upstreams, PEM [default: this system's]
     #[arg(long, value_name = "FILE", env = "LINKSPAN_PROXY__CA", hide_short_help = true)]
     pub(in crate::cli) proxy_ca: Option<PathBuf>,
+    /// Do not verify the certificates of https upstreams
+    #[arg(long, env = "LINKSPAN_PROXY__INSECURE", conflicts_with = "proxy_ca", hide_short_help = true)]
+    pub(in crate::cli) proxy_insecure: bool,
     /// Let /client/{id}/healthz say 503 while the agent is not connected
     #[arg(long, env = "LINKSPAN_PROXY__STRICT_HEALTH", hide_short_help = true)]
     pub(in crate::cli) strict_health: bool,

@@ -6,52 +6,52 @@ use std::net::{SocketAddr, TcpStream};
 use crate::binary::PATIENCE;
 
 /// One connection.
-pub(super) struct Wire {
-    pub(super) stream: TcpStream,
+pub(in crate::binary) struct Wire {
+    pub(in crate::binary) stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 /// One reply.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: Vec<u8>,
+pub(in crate::binary) struct Reply {
+    pub(in crate::binary) status: u16,
+    pub(in crate::binary) head: String,
+    pub(in crate::binary) body: Vec<u8>,
     /// What came behind a chunked body.
-    pub(super) trailers: String,
+    pub(in crate::binary) trailers: String,
     /// Whether the body ended as its head says.
-    pub(super) is_whole: bool,
+    pub(in crate::binary) is_whole: bool,
 }
 
 impl Reply {
-    pub(super) fn text(&self) -> String {
+    pub(in crate::binary) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(in crate::binary) fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("it can be set");
         stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("it can be set");
         Self { stream, buffer: Vec::new() }
     }
 
-    pub(super) fn connect(address: SocketAddr) -> Self {
+    pub(in crate::binary) fn connect(address: SocketAddr) -> Self {
         Self::new(TcpStream::connect(address).expect("it listens"))
     }
 
     /// Sends bytes; whoever does not take them any more shows in what comes back.
-    pub(super) fn send(&mut self, bytes: &[u8]) {
+    pub(in crate::binary) fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    pub(super) fn try_send(&mut self, bytes: &[u8]) -> bool {
+    pub(in crate::binary) fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
     /// Some bytes, buffered ones first.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    pub(in crate::binary) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.buffer.is_empty() {
             return self.stream.read(into);
         }
@@ -73,7 +73,7 @@ impl Wire {
     }
 
     /// The next head with its empty line; `None` if the connection ends before.
-    pub(super) fn head(&mut self) -> Option<String> {
+    pub(in crate::binary) fn head(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 let head = self.buffer.drain(..end + 4).collect::<Vec<_>>();
@@ -86,13 +86,13 @@ impl Wire {
     }
 
     /// Exactly so many bytes, or fewer if the connection ends before.
-    pub(super) fn exactly(&mut self, count: usize) -> Vec<u8> {
+    pub(in crate::binary) fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count && self.fill() {}
         self.buffer.drain(..count.min(self.buffer.len())).collect()
     }
 
     /// A line without its end.
-    pub(super) fn line(&mut self) -> Option<String> {
+    pub(in crate::binary) fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|window| window == b"\r\n") {
                 let line = self.buffer.drain(..end + 2).collect::<Vec<_>>();
@@ -105,19 +105,19 @@ impl Wire {
     }
 
     /// Everything up to the end of the connection.
-    pub(super) fn rest(&mut self) -> Vec<u8> {
+    pub(in crate::binary) fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}
         std::mem::take(&mut self.buffer)
     }
 
     /// Sends a request and reads its reply.
-    pub(super) fn ask(&mut self, request: &str) -> Reply {
+    pub(in crate::binary) fn ask(&mut self, request: &str) -> Reply {
         self.send(request.as_bytes());
         self.reply(request.starts_with("HEAD "))
     }
 
     /// The next reply that is not an interim one.
-    pub(super) fn reply(&mut self, to_head: bool) -> Reply {
+    pub(in crate::binary) fn reply(&mut self, to_head: bool) -> Reply {
         let Some(head) = self.head() else { return Reply::default() };
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         if status == 100 {
@@ -140,7 +140,7 @@ impl Wire {
     }
 
     /// One chunk; empty for the last; `None` if the connection ends before.
-    pub(super) fn chunk(&mut self) -> Option<Vec<u8>> {
+    pub(in crate::binary) fn chunk(&mut self) -> Option<Vec<u8>> {
         let size = usize::from_str_radix(&self.line()?, 16).ok()?;
         let chunk = self.exactly(size);
         if chunk.len() < size {
@@ -174,7 +174,7 @@ impl Wire {
 }
 
 /// The value of a header, of the first with this name.
-pub(super) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+pub(in crate::binary) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.lines()
         .skip(1)
         .filter_map(|line| line.split_once(':'))
@@ -182,7 +182,7 @@ pub(super) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 }
 
 /// The body of a request, as its head says.
-pub(super) fn decoded(wire: &mut Wire, head: &str) -> Vec<u8> {
+pub(in crate::binary) fn decoded(wire: &mut Wire, head: &str) -> Vec<u8> {
     if field(head, "transfer-encoding").is_some() {
         let (body, trailers, _) = wire.chunks();
         return [body, trailers.into_bytes()].concat();

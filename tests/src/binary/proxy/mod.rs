@@ -1,9 +1,10 @@
 //! Requests through the proxy, to an upstream that the tests control.
 
 mod agents;
-mod http;
-mod origin;
+pub(super) mod http;
+pub(super) mod origin;
 mod raw;
+mod redirects;
 mod smuggling;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ pub use self::agents::{recorded_demo_requests, requests_go_through_an_agent};
 use self::http::{Wire, field};
 use self::origin::Origin;
 pub use self::raw::{heads_have_bounds, recorded_requests};
+pub use self::redirects::hostile_redirects;
 pub use self::smuggling::{clear_requests_are_made_plain, doubtful_requests_are_refused};
 use super::{PATIENCE, Process, eventually};
 

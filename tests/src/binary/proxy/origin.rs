@@ -21,13 +21,13 @@ struct Seen {
 }
 
 /// A running origin; its threads end with their connections.
-pub(super) struct Origin {
-    pub(super) address: SocketAddr,
+pub(in crate::binary) struct Origin {
+    pub(in crate::binary) address: SocketAddr,
     seen: Arc<Seen>,
 }
 
 impl Origin {
-    pub(super) fn start() -> Self {
+    pub(in crate::binary) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = listener.local_addr().expect("it is bound");
         let seen = Arc::new(Seen::default());
@@ -42,21 +42,21 @@ impl Origin {
         Self { address, seen }
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(in crate::binary) fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::Relaxed)
     }
 
-    pub(super) fn left(&self) -> usize {
+    pub(in crate::binary) fn left(&self) -> usize {
         self.seen.left.load(Ordering::Relaxed)
     }
 
     /// The heads of all requests so far.
-    pub(super) fn heads(&self) -> Vec<String> {
+    pub(in crate::binary) fn heads(&self) -> Vec<String> {
         self.seen.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The bodies of all requests that were read to their end.
-    pub(super) fn bodies(&self) -> Vec<Vec<u8>> {
+    pub(in crate::binary) fn bodies(&self) -> Vec<Vec<u8>> {
         self.seen.bodies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
