@@ -83,5 +83,6 @@ on_both! {
     replays::our_agent,
     replays::lists_of_streams,
     originals::an_original_agent_with_its_defects,
+    originals::full_duplex_with_an_original_agent,
     originals::an_agent_of_ours_at_an_original_server,
 }

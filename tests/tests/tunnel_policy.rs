@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use linkspan_core::tunnel::policy::{Destination, DestinationError, DialPolicy, Rule, Transport};
+use linkspan_core::tunnel::policy::{Crowd, Destination, DestinationError, DialPolicy, Rule, Transport};
+use linkspan_core::{Limits, Mark};
 use proptest::prelude::*;
 
 fn parse(proto: &str, address: &str) -> Result<Destination, DestinationError> {
@@ -252,6 +253,27 @@ fn a_line_that_is_no_rule_says_what_to_write() {
         let error = line.parse::<Rule>().expect_err(line).to_string();
         assert!(error.contains(fix) && error.starts_with(&format!("`{line}`")), "{error}");
     }
+}
+
+/// However it is spelt, one address is dialled so often at a time, and others are not held up by it.
+#[test]
+fn so_many_dial_one_address_at_a_time() {
+    let limits = Limits { tunnel_dials_per_target: 2, ..Limits::default() };
+    let mut crowd = Crowd::new(limits.tunnel_dials_per_target);
+    let spellings = ["127.0.0.1:80", "127.1:80", "0x7f000001:80", "[::ffff:127.0.0.1]:80"].map(tcp);
+    assert_eq!([0, 1].map(|at| crowd.enter(&spellings[at])), [Ok(()); 2]);
+    for spelling in &spellings {
+        assert_eq!(crowd.enter(spelling), Err(Mark::TargetFull));
+    }
+    for other in [socket("127.0.0.1:81"), socket("127.0.0.2:80"), parse("udp", "127.0.0.1:80").unwrap()] {
+        assert_eq!(crowd.enter(&other), Ok(()));
+        crowd.leave(&other);
+    }
+    crowd.leave(&spellings[3]);
+    assert_eq!(crowd.enter(&spellings[0]), Ok(()));
+    (0..2).for_each(|_| crowd.leave(&spellings[2]));
+    crowd.leave(&spellings[2]);
+    assert_eq!(crowd.targets(), 0, "nothing stays");
 }
 
 fn any_ip() -> impl Strategy<Value = IpAddr> {

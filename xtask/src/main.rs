@@ -18,7 +18,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 The tasks of the Linkspan repository.
 
-  cargo xtask test [--list] [--only STEP]... [--skip STEP]...
+  cargo xtask test [--list] [--long] [--only STEP]... [--skip STEP]...
       Everything a change must pass. Installs what is missing (Rust targets, the oldest supported toolchain, Debian
       packages, npm packages), and says so.
 

@@ -17,6 +17,9 @@ struct Step {
     run: fn() -> Result<(), Error>,
 }
 
+/// The step that takes minutes, and is left out unless it is asked for.
+const LONG: &str = "long";
+
 const STEPS: &[Step] = &[
     Step {
         name: "fmt",
@@ -42,6 +45,12 @@ const STEPS: &[Step] = &[
         about: "unit, law, vector, model, driver and tidy tests, and the examples in the documentation",
         needs: &[],
         run: || cargo(&["test", "--workspace", "--exclude", "linkspan-fuzz"]),
+    },
+    Step {
+        name: LONG,
+        about: "tunnels at full size: 256 MiB, 30 s, 1,000 agents (only if asked for: --long)",
+        needs: &[],
+        run: long,
     },
     Step {
         name: "no-std",
@@ -117,11 +126,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
 
 /// The steps that the arguments ask for; `None` if they ask for the list.
 fn chosen(arguments: &[String]) -> Result<Option<Vec<&'static Step>>, Error> {
-    let (mut only, mut skip): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut only, mut skip, mut is_long): (Vec<&str>, Vec<&str>, bool) = (Vec::new(), Vec::new(), false);
     let mut words = arguments.iter().map(String::as_str);
     while let Some(word) = words.next() {
         let list = match word {
             "--list" => return Ok(None),
+            "--long" => {
+                is_long = true;
+                continue;
+            }
             "--only" => &mut only,
             "--skip" => &mut skip,
             _ => return Err(format!("unknown argument {word}; see cargo xtask help").into()),
@@ -132,8 +145,9 @@ fn chosen(arguments: &[String]) -> Result<Option<Vec<&'static Step>>, Error> {
         }
         list.push(step);
     }
+    let is_usual = |name| if name == LONG { is_long } else { only.is_empty() };
     let is_wanted =
-        |step: &&Step| (only.is_empty() || only.contains(&step.name)) && !skip.contains(&step.name);
+        |step: &&Step| (is_usual(step.name) || only.contains(&step.name)) && !skip.contains(&step.name);
     Ok(Some(STEPS.iter().filter(is_wanted).collect()))
 }
 
@@ -162,6 +176,13 @@ fn cargo_command(words: &[&str]) -> std::process::Command {
 fn doc() -> Result<(), Error> {
     let mut command = cargo_command(&["doc", "--workspace", "--no-deps", "--exclude", "linkspan-fuzz"]);
     command::run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// One after the other: each of them takes the whole machine.
+fn long() -> Result<(), Error> {
+    let words =
+        ["test", "--release", "-p", "linkspan-tests", "--test", "tunnel_e2e", "--", "--test-threads=1"];
+    command::run(cargo_command(&[&words[..], &["--nocapture"]].concat()).env("LINKSPAN_LONG", "1"))
 }
 
 fn features() -> Result<(), Error> {

@@ -110,6 +110,9 @@ macro_rules! binary_tests {
             tunnel::flags::counters_are_shown,
             tunnel::killed::an_agent_under_load,
             tunnel::killed::an_agent_with_few_files,
+            tunnel::silent::a_dead_line_is_noticed,
+            tunnel::silent::a_stop_is_told,
+            tunnel::silent::ids_and_times_cost_nothing,
             tunnel::secure::https_upstreams,
             tunnel::secure::secured_doors,
         }

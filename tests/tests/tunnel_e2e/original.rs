@@ -118,6 +118,8 @@ enum User {
     Echo,
     /// Sends so many bytes of the test data and checks that they come back.
     Check { total: u64, sent: u64, received: u64 },
+    /// Sends the test data without end, and checks that the same comes, neither waiting for the other.
+    Duplex { sent: u64, received: u64 },
 }
 
 /// One stream as the originals keep it.
@@ -141,6 +143,8 @@ pub(crate) struct Original {
     streams: BTreeMap<i64, Stream>,
     /// How often data was held back for good unless the other side did something about it.
     pub(crate) lost_wakes: u32,
+    /// Whether whoever dials is served both ways at once, in place of an echo.
+    pub(crate) is_duplex: bool,
 }
 
 const PAUSE_ABOVE: usize = 2 << 20;
@@ -149,7 +153,7 @@ const BETWEEN: usize = 256 * 1024;
 
 impl Original {
     pub(crate) fn new(session: Session) -> Self {
-        Self { session, streams: BTreeMap::new(), lost_wakes: 0 }
+        Self { session, streams: BTreeMap::new(), lost_wakes: 0, is_duplex: false }
     }
 
     fn add(&mut self, id: i64, user: User) {
@@ -177,7 +181,7 @@ impl Original {
     pub(crate) fn is_done(&self) -> bool {
         self.streams.values().all(|stream| match stream.user {
             User::Check { total, received, .. } => received == total,
-            User::Echo => false,
+            User::Echo | User::Duplex { .. } => false,
         })
     }
 
@@ -197,7 +201,8 @@ impl Original {
     fn handle(&mut self, message: Message) {
         let id = message.stream;
         if let Content::Connect(_) = message.content {
-            return self.add(id, User::Echo);
+            let user = if self.is_duplex { User::Duplex { sent: 0, received: 0 } } else { User::Echo };
+            return self.add(id, user);
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         match message.content {
@@ -241,7 +246,7 @@ impl Original {
                 stream.between_bytes += piece.len();
                 stream.between.push_back(piece);
             }
-            User::Check { received, .. } => {
+            User::Check { received, .. } | User::Duplex { received, .. } => {
                 let mut expected = vec![0; piece.len()];
                 fill(*received, &mut expected);
                 assert!(piece == expected, "other bytes from {received} on");
@@ -264,6 +269,7 @@ impl Original {
         let has_some = match &stream.user {
             User::Echo => !stream.between.is_empty(),
             User::Check { total, sent, .. } => sent < total,
+            User::Duplex { .. } => true,
         };
         if !has_some {
             return false;
@@ -276,6 +282,12 @@ impl Original {
             User::Echo => stream.between.pop_front().unwrap(),
             User::Check { total, sent, .. } => {
                 let mut piece = vec![0; (*total - *sent).min(32 * 1024) as usize];
+                fill(*sent, &mut piece);
+                *sent += piece.len() as u64;
+                piece.into()
+            }
+            User::Duplex { sent, .. } => {
+                let mut piece = vec![0; 32 * 1024];
                 fill(*sent, &mut piece);
                 *sent += piece.len() as u64;
                 piece.into()

@@ -38,6 +38,20 @@ pub(crate) fn an_original_agent_with_its_defects(kind: Kind) {
     running.join().unwrap();
 }
 
+/// Both directions at once: neither starves, and every byte is the right one.
+pub(crate) fn full_duplex_with_an_original_agent(kind: Kind) {
+    let server = Server::start(kind, forwards(&[tcp(loopback())]));
+    let mut original = Original::new(Session::open(&server, "foo"));
+    original.is_duplex = true;
+    let is_done = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_done);
+    let running = thread::spawn(move || original.run(|_| seen.load(Ordering::Relaxed)));
+    let [up, down] = crate::streams::both_ways(&server.dial());
+    is_done.store(true, Ordering::Relaxed);
+    running.join().unwrap();
+    eprintln!("{kind:?}: {} MiB up, {} MiB down", up >> 20, down >> 20);
+}
+
 /// The same the other way round: an original server dials through our agent.
 pub(crate) fn an_agent_of_ours_at_an_original_server(kind: Kind) {
     let listener = TcpListener::bind(loopback()).unwrap();

@@ -1,6 +1,7 @@
 //! Much data, both ways, and readers that are slow.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,23 +14,30 @@ const MIB: u64 = 1 << 20;
 
 pub(crate) fn bulk_echo(server: Kind, agent: Kind) {
     let total = if is_long() { 256 * MIB } else { 16 * MIB };
-    let server = Server::start(server, forwards(&[tcp(echo())]));
-    let _agent = AgentSite::start(agent, &server);
-    let mut stream = server.dial();
+    let own = Server::start(server, forwards(&[tcp(echo())]));
+    let _agent = AgentSite::start(agent, &own);
+    let mut stream = own.dial();
     let mut writer = stream.try_clone().unwrap();
+    let started = Instant::now();
     let writing = thread::spawn(move || pour(&mut writer, total));
     drink(&mut stream, total, |_| {});
     writing.join().unwrap();
+    // There and back.
+    report(&format!("{server:?} server, {agent:?} agent, bulk echo"), 2 * total, started.elapsed());
 }
 
 /// Both directions as fast as they go, neither waiting for the other.
 pub(crate) fn full_duplex(server: Kind, agent: Kind) {
-    let span = if is_long() { Duration::from_secs(30) } else { Duration::from_millis(500) };
     let source = target(move |mut stream| {
         let mut reader = stream.try_clone().unwrap();
         thread::spawn(move || {
-            let mut buffer = vec![0; 64 * 1024];
-            while let Ok(1..) = reader.read(&mut buffer) {}
+            let mut at = 0;
+            let (mut buffer, mut expected) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                fill(at, &mut expected[..count]);
+                assert!(buffer[..count] == expected[..count], "other bytes from {at} on");
+                at += count as u64;
+            }
         });
         let (mut at, mut buffer) = (0, vec![0; 64 * 1024]);
         loop {
@@ -40,38 +48,57 @@ pub(crate) fn full_duplex(server: Kind, agent: Kind) {
             }
         }
     });
-    let server = Server::start(server, forwards(&[tcp(source)]));
-    let _agent = AgentSite::start(agent, &server);
-    let stream = server.dial();
+    let own = Server::start(server, forwards(&[tcp(source)]));
+    let _agent = AgentSite::start(agent, &own);
+    let started = Instant::now();
+    let [up, down] = both_ways(&own.dial());
+    report(&format!("{server:?} server, {agent:?} agent, full duplex"), up + down, started.elapsed());
+}
+
+/// Sends and reads the test data for as long as is asked for; how much there was of either. In each tenth of the time
+/// both directions move.
+pub(crate) fn both_ways(stream: &TcpStream) -> [u64; 2] {
+    let span = if is_long() { Duration::from_secs(30) } else { Duration::from_millis(500) };
     let [up, down] = [AtomicU64::new(0), AtomicU64::new(0)];
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut stream = &stream;
-            let buffer = vec![0; 64 * 1024];
+            let (mut stream, mut buffer) = (stream, vec![0; 64 * 1024]);
             while !is_done.load(Ordering::Relaxed) {
+                fill(up.load(Ordering::Relaxed), &mut buffer);
                 stream.write_all(&buffer).unwrap();
                 up.fetch_add(buffer.len() as u64, Ordering::Relaxed);
             }
         });
-        let started = Instant::now();
         let mut reader = stream.try_clone().unwrap();
-        let mut last = [0; 2];
+        let counts = || [&up, &down].map(|count| count.load(Ordering::Relaxed));
+        let started = Instant::now();
+        let (mut last, mut parts) = (counts(), 0);
         while started.elapsed() < span {
             drink_on(&mut reader, &down);
-            // Neither may starve: both move within any second or so.
-            if started.elapsed() > span / 2 && last == [0; 2] {
-                last = [up.load(Ordering::Relaxed), down.load(Ordering::Relaxed)];
-                assert!(last.iter().all(|count| *count > 0), "{last:?}");
+            if is_long() && started.elapsed() > span * (parts + 1) / 10 {
+                let now = counts();
+                assert!(now.iter().zip(last).all(|(now, last)| *now > last), "{last:?} then {now:?}");
+                (last, parts) = (now, parts + 1);
             }
         }
         is_done.store(true, Ordering::Relaxed);
         // The writer may wait for room.
-        while up.load(Ordering::Relaxed) == last[0] {
+        let last = up.load(Ordering::Relaxed);
+        while up.load(Ordering::Relaxed) == last {
             drink_on(&mut reader, &down);
         }
     });
-    assert!(up.into_inner() > 0 && down.into_inner() > 0);
+    let moved = [up, down].map(AtomicU64::into_inner);
+    assert!(moved.iter().all(|count| *count > 0), "{moved:?}");
+    moved
+}
+
+/// Says how fast it was; long runs of what was built to be fast must be at least as fast as was promised.
+fn report(what: &str, bytes: u64, took: Duration) {
+    let rate = bytes as f64 / 1e6 / took.as_secs_f64();
+    eprintln!("{what}: {rate:.0} MB/s");
+    assert!(!is_long() || cfg!(debug_assertions) || rate >= 100.0, "{what}: {rate:.0} MB/s");
 }
 
 /// Reads one piece, which must be the next of the test data.
@@ -102,38 +129,48 @@ pub(crate) fn a_slow_reader_gets_all(server: Kind, agent: Kind) {
     assert!(is_over(&mut stream));
 }
 
+/// Downloads beside one that nobody reads.
 pub(crate) fn a_stalled_reader_harms_nobody(kind: Kind) {
+    const PIECE: usize = 64 * 1024;
     let endless = target(|mut stream| {
-        let buffer = vec![0; 64 * 1024];
+        let buffer = vec![0; PIECE];
         while stream.write_all(&buffer).is_ok() {}
     });
-    let server = Server::start(kind, forwards(&[tcp(endless), tcp(echo())]));
+    let pieces = target(|mut stream| {
+        let mut round = [0];
+        while stream.read_exact(&mut round).is_ok() && stream.write_all(&[round[0]; PIECE]).is_ok() {}
+    });
+    let server = Server::start(kind, forwards(&[tcp(endless), tcp(pieces)]));
     let _agent = AgentSite::start(kind, &server);
     let mut stalled = crate::site::dial(server.forwards[0]);
     stalled.read_exact(&mut [0; 1024]).unwrap();
     thread::sleep(Duration::from_millis(300));
     let others = if is_long() { 64 } else { 16 };
+    let rounds = if is_long() { 100 } else { 20 };
     let mut times: Vec<_> = thread::scope(|scope| {
-        let ask = || {
+        let download = || {
             let mut stream = crate::site::dial(server.forwards[1]);
-            let mut own = Vec::new();
-            for round in 0..20_u8 {
+            let (mut own, mut piece) = (Vec::new(), vec![0; PIECE]);
+            for round in 0..rounds {
                 let started = Instant::now();
-                stream.write_all(&[round; 512]).unwrap();
-                let mut answer = [0; 512];
-                stream.read_exact(&mut answer).unwrap();
-                assert_eq!(answer, [round; 512]);
+                stream.write_all(&[round]).unwrap();
+                stream.read_exact(&mut piece).unwrap();
+                assert!(piece.iter().all(|byte| *byte == round));
                 own.push(started.elapsed());
+                // Sixty-four at a time, and not as many as the machine can do at once.
+                thread::sleep(Duration::from_millis(if is_long() { 50 } else { 0 }));
             }
             own
         };
-        let running: Vec<_> = (0..others).map(|_| scope.spawn(ask)).collect();
+        let running: Vec<_> = (0..others).map(|_| scope.spawn(download)).collect();
         running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     times.sort();
-    // Generous: what is asked for is 50 ms on a quiet machine, and a reader that stalls others does so for ever.
     let p99 = times[times.len() * 99 / 100];
-    assert!(p99 < Duration::from_secs(2), "{p99:?}");
+    eprintln!("{kind:?}: p99 of {others} downloads beside a stalled one: {p99:?}");
+    // Generous where the machine may be busy: a reader that stalls others does so for ever.
+    let is_measured = is_long() && !cfg!(debug_assertions);
+    assert!(p99 < Duration::from_millis(if is_measured { 50 } else { 2_000 }), "{p99:?}");
     let listed = crate::site::clients(server.http);
     assert!(listed.contains("\"unread\":"), "{listed}");
     drop(stalled);

@@ -1,8 +1,11 @@
 //! Heads that two servers might read differently: refused, or passed on so that only one reading is left.
 
+use linkspan_core::Mark;
+
 use super::http::Wire;
 use super::origin::Origin;
 use super::{eventually, gateway};
+use crate::binary::tunnel::marked;
 
 /// What is in doubt: header lines of a request, and what follows its head.
 const DOUBTS: &[(&[u8], &[u8])] = &[
@@ -111,6 +114,7 @@ pub fn doubtful_requests_are_refused(program: &str) {
     }
     let hidden: Vec<_> = origin.heads().into_iter().filter(|head| head.contains("hidden")).collect();
     assert_eq!(hidden, Vec::<String>::new());
+    assert_eq!(marked(address, Mark::FramingDoubtful), 4, "those with a length and a coding");
     process.stop();
 }
 

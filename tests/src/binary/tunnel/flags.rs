@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use linkspan_core::Mark;
+
 use super::{Gateway, PATIENCE, agent, ask, echo, eventually};
 use crate::binary::Process;
 use crate::tunnel::Link;
@@ -133,9 +135,9 @@ pub fn lost_datagrams_are_counted(program: &str) {
     for size in [0, 32 * 1024 + 1, 60_000] {
         one.send(&vec![7; size]).expect("it is sent");
     }
-    eventually("three are counted", || gateway.marked("datagram_dropped") == 3);
+    eventually("three are counted", || gateway.marked(Mark::DatagramDropped) == 3);
     other.send(b"one too many").expect("it is sent");
-    eventually("the sender is counted", || gateway.marked("senders_full") == 1);
+    eventually("the sender is counted", || gateway.marked(Mark::SendersFull) == 1);
     one.send(b"the last").expect("it is sent");
     let count = target.recv(&mut buffer).expect("it arrives");
     assert_eq!(&buffer[..count], b"the last", "nothing came in between");
@@ -149,8 +151,8 @@ pub fn lost_datagrams_are_counted(program: &str) {
 pub fn counters_are_shown(program: &str) {
     let mut gateway = Gateway::start(program, &[]);
     let _agent = gateway.agent(program, &[], 1);
-    for mark in linkspan_core::Mark::ALL {
-        assert_eq!(gateway.marked(mark.name()), 0, "{mark:?}");
+    for mark in Mark::ALL {
+        assert_eq!(gateway.marked(*mark), 0, "{mark:?}");
     }
     let page = super::get(gateway.http, "/metrics");
     assert!(page.contains("linkspan_connections_open "), "{page}");

@@ -5,10 +5,13 @@ pub mod killed;
 pub mod recorded;
 #[cfg(feature = "drivers")]
 pub mod secure;
+pub mod silent;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+
+use linkspan_core::Mark;
 
 use super::proxy::http::Wire;
 use super::{PATIENCE, Process, eventually};
@@ -52,13 +55,17 @@ impl Gateway {
     }
 
     /// How often a limit was reached.
-    fn marked(&self, mark: &str) -> u64 {
-        let page = get(self.http, "/metrics");
-        let row = page
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("linkspan_marks_total{{mark=\"{mark}\"}} ")));
-        row.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no {mark} in {page}"))
+    fn marked(&self, mark: Mark) -> u64 {
+        marked(self.http, mark)
     }
+}
+
+/// How often a limit of the gateway was reached.
+pub(in crate::binary) fn marked(http: SocketAddr, mark: Mark) -> u64 {
+    let page = get(http, "/metrics");
+    let name = format!("linkspan_marks_total{{mark=\"{}\"}} ", mark.name());
+    let row = page.lines().find_map(|line| line.strip_prefix(&name));
+    row.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no {mark:?} in {page}"))
 }
 
 /// An agent `foo`.
