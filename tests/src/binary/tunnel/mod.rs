@@ -3,7 +3,7 @@
 pub mod flags;
 pub mod killed;
 pub mod recorded;
-#[cfg(feature = "drivers")]
+#[cfg(feature = "tls")]
 pub mod secure;
 pub mod silent;
 
