@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::connection::Shared;
-use crate::hub::{Badge, Device};
+use crate::hub::Badge;
 use crate::{
     Action, Actions, CloseReason, Delivery, Frame, GroupId, Instant, Key, Limits, Mark, Opcode, Overflow,
     Push, Route, To, Violation,
@@ -209,8 +209,8 @@ impl<D: Dialect> Context<'_, D> {
 
     /// Asks the hub to hold a place for this connection under `key` until it registers; false, and counted, if it has
     /// too many keys.
-    pub fn reserve(&mut self, key: Key, device: Device) -> bool {
-        self.shared.reserve(key, device, self.actions)
+    pub fn reserve(&mut self, key: Key, badge: Badge) -> bool {
+        self.shared.reserve(key, badge, self.actions)
     }
 
     /// Asks the hub to [tell](Delivery::Presence) on what the user behind `key` is online, now and whenever that

@@ -19,7 +19,8 @@ use crate::{CloseReason, Instant, Limits, Mark};
 /// for its /64. Loopback and [trusted](Self::trust) proxies are exempt from what counts per address: others are behind
 /// them, and once such a proxy has told whom it speaks for the connection is [moved](Self::transfer) there.
 ///
-/// How much an address [says](Self::pace) is counted beside that, by the tasks of its connections.
+/// How much an address [says](Self::pace) is counted beside that, by the tasks of its connections, and how many wrong
+/// tokens come from it by whoever [checks](Self::allows_token) them.
 ///
 /// Every connection that was admitted is [released](Self::release) once.
 #[derive(Debug)]
@@ -46,19 +47,22 @@ enum Source {
     V6(u64),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Usage {
     open: u32,
     /// Of new connections.
     rate: Rate,
     /// Of messages; owned by whom it matters for.
     pace: Option<Pace>,
+    /// Of wrong tokens.
+    wrong: Rate,
 }
 
 impl Usage {
     /// When the past of a source without a connection no longer counts.
     fn rest(&self) -> Rate {
-        self.pace.as_ref().map_or(self.rate, |pace| pace.rate().max(self.rate))
+        let own = self.rate.max(self.wrong);
+        self.pace.as_ref().map_or(own, |pace| pace.rate().max(own))
     }
 }
 
@@ -142,7 +146,7 @@ impl Gate {
                 }
                 (usage.open, usage.rate) = (open + 1, rate);
             }
-            None => _ = self.sources.insert(source, Usage { open: 1, rate, pace: None }),
+            None => _ = self.sources.insert(source, Usage { open: 1, rate, ..Usage::default() }),
         }
         self.counted += 1;
         Ok(())
@@ -158,6 +162,37 @@ impl Gate {
             self.paces += usize::from(usage.pace.is_some());
         }
         usage.pace.clone()
+    }
+
+    /// Whether a token of somebody at `address` may be looked at. With too many wrong ones behind it none is, right or
+    /// wrong, until [`wrong_tokens_per_second`](Limits::wrong_tokens_per_second) allows another one.
+    pub fn allows_token(&mut self, now: Instant, address: IpAddr) -> bool {
+        self.now = self.now.max(now);
+        let Some(usage) = self.source(address).and_then(|source| self.sources.get(&source)) else { return true };
+        let Limits { wrong_tokens_per_second: per_second, wrong_tokens_burst: burst, .. } = *self.limits;
+        // Only looked at: right tokens cost nothing.
+        let mut wrong = usage.wrong;
+        wrong.take(self.now, per_second, burst)
+    }
+
+    /// A token of somebody at `address` was wrong.
+    pub fn count_wrong_token(&mut self, now: Instant, address: IpAddr) {
+        self.sweep_some(now, Self::SWEPT_PER_ADMIT);
+        let Some(source) = self.source(address) else { return };
+        let Limits { wrong_tokens_per_second: per_second, wrong_tokens_burst: burst, .. } = *self.limits;
+        if per_second == 0 {
+            return;
+        }
+        let now = self.now;
+        let usage = self.sources.entry(source).or_default();
+        let before = usage.rest();
+        usage.wrong.take(now, per_second, burst);
+        if usage.open == 0 {
+            // Behind a proxy clients speak without a connection of their own.
+            let rest = usage.rest();
+            self.resting.remove(&(before, source));
+            self.rest(rest, source);
+        }
     }
 
     /// Moves a connection that was admitted from `from` to the address it speaks for. If that address may not have
@@ -205,6 +240,11 @@ impl Gate {
             self.forget(source);
             return;
         }
+        self.rest(rest, source);
+    }
+
+    /// Remembers a source without a connection for its past.
+    fn rest(&mut self, rest: Rate, source: Source) {
         self.resting.insert((rest, source));
         // Who comes from very many addresses makes the gate forget the pasts that matter least.
         if self.resting.len() > self.resting_max()

@@ -78,6 +78,11 @@ pub struct Limits {
     pub messages_per_second: u32,
     /// How many of them may come at once. Default 20,000.
     pub messages_burst: u32,
+    /// Wrong tokens per second from one address, sustained, before no token of it is looked at. Default 1; 0 is any
+    /// number.
+    pub wrong_tokens_per_second: u32,
+    /// How many of them may come at once. Default 20.
+    pub wrong_tokens_burst: u32,
     /// Refused connections that are told so at the same time; the rest is closed without a word. Default 64.
     pub refusals: u32,
     /// Bytes buffered in the whole process above which it closes the largest queues. Default 1 GiB. From 80 % on new
@@ -209,7 +214,7 @@ impl Limits {
     }
 
     /// The counts that must not be 0.
-    fn counts(&self) -> [(&'static str, u64); 34] {
+    fn counts(&self) -> [(&'static str, u64); 35] {
         [
             ("receive_max", u64::from(self.receive_max)),
             ("send_max", u64::from(self.send_max)),
@@ -227,6 +232,7 @@ impl Limits {
             ("connections_per_address", u64::from(self.connections_per_address)),
             ("connects_burst", u64::from(self.connects_burst)),
             ("messages_burst", u64::from(self.messages_burst)),
+            ("wrong_tokens_burst", u64::from(self.wrong_tokens_burst)),
             ("buffered_bytes", self.buffered_bytes),
             ("tunnel_streams", u64::from(self.tunnel_streams)),
             ("tunnel_dials", u64::from(self.tunnel_dials)),
@@ -341,6 +347,8 @@ impl Default for Limits {
             connects_burst: 200,
             messages_per_second: 5000,
             messages_burst: 20_000,
+            wrong_tokens_per_second: 1,
+            wrong_tokens_burst: 20,
             refusals: 64,
             buffered_bytes: 1 << 30,
             tunnel_streams: 1024,

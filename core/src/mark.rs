@@ -81,6 +81,10 @@ marks! {
     ListenerFull => "listener_full",
     /// A token was not checked because as many checks wait as may wait.
     ChecksFull => "checks_full",
+    /// A token was not right, or not its user's.
+    TokenWrong => "token_wrong",
+    /// A token was not looked at: too many wrong ones have come from its address.
+    TokenRate => "token_rate",
     /// A connection is ended: its address sends messages too fast.
     MessageRate => "message_rate",
     /// A connection was refused without a word: too many are being told already.

@@ -1,6 +1,6 @@
 //! What a connection or a service asks of the hub.
 
-use crate::hub::{Badge, Device, PlatformSet};
+use crate::hub::{Badge, PlatformSet};
 use crate::{CloseReason, GroupId, Key, Push};
 
 /// Whom a message is for.
@@ -27,12 +27,14 @@ pub enum To {
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Route {
     /// The connection will want to be found under a key, and is not yet known to be who it says. A place is held for it
-    /// that counts for every limit; nobody is displaced, and nothing that is for the key reaches it.
+    /// that counts for every limit; nobody is displaced, and nothing that is for the key reaches it. Where only the first
+    /// may have the key ([`Admission::RejectNew`](crate::hub::Admission::RejectNew)) a place is as good as a session: it
+    /// is held for one, and whoever has it is admitted.
     Reserve {
         /// The key.
         key: Key,
-        /// What it runs on.
-        device: Device,
+        /// What it will show.
+        badge: Badge,
     },
     /// The connection wants to be found under a key; the admission policy decides. A place that is held for it is used
     /// up by this, whatever the outcome. If it has the key already it keeps it, as it is.

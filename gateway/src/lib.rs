@@ -20,6 +20,7 @@ mod handoff;
 mod http;
 pub mod im;
 pub mod proxy;
+mod reservation;
 mod resolve;
 pub mod server;
 pub mod services;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -162,6 +162,21 @@ impl Host {
         let permit = Permit { host: Arc::clone(self), conn, peer, pace, opened_at: now, limits };
         self.drain_event(drain::Event::Opened);
         Ok(permit)
+    }
+
+    /// Whether a token that comes from `client` may be looked at; false, and counted, after too many wrong ones.
+    pub fn allows_token(&self, client: IpAddr) -> bool {
+        let allowed = lock(&self.gate).allows_token(self.clock.now(), client);
+        if !allowed {
+            self.stats.mark(Mark::TokenRate);
+        }
+        allowed
+    }
+
+    /// A token that came from `client` was wrong: that is counted, for the process and for the client's address.
+    pub fn count_wrong_token(&self, client: IpAddr) {
+        self.stats.mark(Mark::TokenWrong);
+        lock(&self.gate).count_wrong_token(self.clock.now(), client);
     }
 
     /// Bytes that wait in send queues.

@@ -61,12 +61,6 @@ impl Shards {
         ACTIONS.set(actions);
     }
 
-    /// How many sessions are registered under `key` at this moment.
-    pub fn sessions_of(&self, key: &Key) -> usize {
-        let shard = Route::Unregister(key.clone()).shard(self.shards.len(), self.seed);
-        lock(&self.shards[shard]).sessions_of(key)
-    }
-
     /// How many sessions are registered.
     pub fn sessions(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).sessions()).sum()

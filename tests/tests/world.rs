@@ -45,6 +45,8 @@ fn assert_well(name: &str, plan: &Plan, report: &Report) {
 const ELSEWHERE: &[(Mark, &str)] = &[
     (Mark::OriginRefused, "tests/gateway/edge.rs"),
     (Mark::ProxyHeaderInvalid, "tests/gateway/edge.rs"),
+    (Mark::TokenWrong, "tests/gateway/edge.rs"),
+    (Mark::TokenRate, "tests/gateway/edge.rs"),
     (Mark::MessageRate, "tests/gateway/edge.rs"),
     (Mark::RefusalSilent, "tests/gateway/edge.rs"),
     (Mark::UpstreamsFull, "tests/gateway/proxy.rs"),

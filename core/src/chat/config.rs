@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::message;
-use crate::hub::Admission;
+use crate::hub::{Admission, Badge};
 use crate::{Overflow, Push};
 
 /// What happens to a peer whose message cannot be read.
@@ -64,6 +64,11 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// What every connection of the dialect shows to the hub.
+    pub fn badge(&self) -> Badge {
+        Badge { admission: Some(self.on_duplicate), ..Badge::default() }
+    }
+
     /// A message as a service sends it in the name of `sender`; clients of every dialect get it as if that user had
     /// sent it with [`Relay::Stamped`].
     pub fn message(&self, sender: u64, receiver: u64, content: &str) -> Push {

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::message::{Kind, Message, encode_event};
 use super::{OnBadMessage, Relay, ServerConfig, user_key};
-use crate::hub::Badge;
 use crate::push::Form;
 use crate::{
     CloseReason, Context, Delivery, Dialect, Frame, GroupId, Instant, Limits, Mark, Opcode, Push, To,
@@ -124,8 +123,7 @@ impl Dialect for Server {
         if (cx.limits().heartbeat, cx.limits().silence) != (ping, dead) {
             cx.set_liveness(ping, dead);
         }
-        let badge = Badge { admission: Some(self.config.on_duplicate), ..Badge::default() };
-        if !cx.register_as(user_key(self.user), badge) {
+        if !cx.register_as(user_key(self.user), self.config.badge()) {
             cx.close(CloseReason::Overloaded);
         }
     }

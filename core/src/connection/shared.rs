@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::registration::Registration;
 use super::{Action, Flushed};
 use crate::deadlines::Deadlines;
-use crate::hub::{Badge, Device};
+use crate::hub::Badge;
 use crate::{Actions, Class, CloseReason, Frame, GroupId, Instant, Key, Limits, Mark, Route, Violation};
 
 /// The deadlines that the shell keeps.
@@ -406,9 +406,9 @@ impl Shared {
         self.add(Registration::Key(key.clone()), limit, Route::Register { key, badge }, actions)
     }
 
-    pub(crate) fn reserve<N>(&mut self, key: Key, device: Device, actions: &mut Actions<Action<N>>) -> bool {
+    pub(crate) fn reserve<N>(&mut self, key: Key, badge: Badge, actions: &mut Actions<Action<N>>) -> bool {
         let limit = self.limits.keys_per_connection;
-        self.add(Registration::Key(key.clone()), limit, Route::Reserve { key, device }, actions)
+        self.add(Registration::Key(key.clone()), limit, Route::Reserve { key, badge }, actions)
     }
 
     pub(crate) fn watch<N>(&mut self, key: Key, actions: &mut Actions<Action<N>>) -> bool {

@@ -220,7 +220,7 @@ impl<M: Clone> Hub<M> {
 
     fn asked(&mut self, from: Address<M>, route: Route, actions: &mut Actions<Action<M>>) {
         match route {
-            Route::Reserve { key, device } => self.reserve(from, key, device, actions),
+            Route::Reserve { key, badge } => self.reserve(from, key, badge, actions),
             Route::Register { key, badge } => self.register(from, key, badge, actions),
             Route::Unregister(key) => self.unregister(key, from.conn, actions),
             Route::Watch(key) => self.watch(from, key, actions),

@@ -47,7 +47,7 @@ impl<M: Clone> Hub<M> {
         &mut self,
         from: Address<M>,
         key: Key,
-        device: Device,
+        badge: Badge,
         actions: &mut Actions<Action<M>>,
     ) {
         let present = [&self.sessions, &self.reserved].iter().any(|table| table.contains(&key, from.conn));
@@ -56,7 +56,10 @@ impl<M: Clone> Hub<M> {
             self.reserved.set_address(&key, from.clone());
             return answer(from, Delivery::Reserved(key), actions);
         }
-        if let Err(why) = self.check_limits(&key, device.platform, &Losers::default()) {
+        let Badge { device, .. } = badge;
+        let room = self.check_first(&key, badge);
+        let room = room.and_then(|()| self.check_limits(&key, device.platform, &Losers::default()));
+        if let Err(why) = room {
             return refuse(from, key, why, actions);
         }
         self.reserved.push(key.clone(), Session { address: from.clone(), device, token: 0 });
@@ -76,8 +79,10 @@ impl<M: Clone> Hub<M> {
             return answer(from, Delivery::Admitted(key), actions);
         }
         // Whatever comes now, the reservation is used up.
-        self.reserved.remove(key.clone(), from.conn);
-        let losers = match self.decide(&key, badge) {
+        let held = self.reserved.remove(key.clone(), from.conn).is_some();
+        // Who has a place was the first; who has none waits behind those that have.
+        let first = if held { Ok(()) } else { self.check_first(&key, badge) };
+        let losers = match first.and_then(|()| self.decide(&key, badge)) {
             Ok(losers) => losers,
             Err(why) => return refuse(from, key, why, actions),
         };
@@ -89,11 +94,19 @@ impl<M: Clone> Hub<M> {
         self.announce(key, before, actions);
     }
 
+    /// Where only the first may have a key: whether that can be one with this badge, as far as sessions and places go.
+    fn check_first(&self, key: &Key, badge: Badge) -> Result<(), Refusal> {
+        if badge.admission.unwrap_or(self.admission) != Admission::RejectNew {
+            return Ok(());
+        }
+        let mut others = [&self.sessions, &self.reserved].into_iter().flat_map(|table| table.iter(key));
+        if others.any(|other| is_rival(badge.device, other.device)) { Err(Refusal::Taken) } else { Ok(()) }
+    }
+
     /// Who has to go so that one with this badge may come.
     fn decide(&self, key: &Key, badge: Badge) -> Result<Losers, Refusal> {
         let admission = badge.admission.unwrap_or(self.admission);
-        let states = |device: Device| device.platform != Platform::UNSTATED;
-        let is_rival = |present: &Session<M>| states(present.device) == states(badge.device);
+        let is_rival = |present: &Session<M>| is_rival(present.device, badge.device);
         let present = match admission {
             // Their verdict does not depend on it, and there may be very many.
             Admission::Many | Admission::Devices(_) => 0,
@@ -190,6 +203,12 @@ impl<M: Clone> Hub<M> {
         let removed = conns.into_iter().filter_map(|conn| self.sessions.remove(key.clone(), conn));
         Recipients::from_vec(removed.map(|session| session.address).collect())
     }
+}
+
+/// Who states a platform and who states none are no rivals.
+fn is_rival(one: Device, other: Device) -> bool {
+    let states = |device: Device| device.platform != Platform::UNSTATED;
+    states(one) == states(other)
 }
 
 fn answer<M>(to: Address<M>, delivery: Delivery, actions: &mut Actions<Action<M>>) {

@@ -33,6 +33,8 @@ pub enum Rejection {
     BadRequest,
     /// 405 "Method Not Allowed".
     MethodNotAllowed,
+    /// 429 "Too Many Requests": too many wrong tokens have come from the client's address.
+    TooManyFailures,
     /// 503 "Service Unavailable": the server is full, or cannot check the token now.
     Unavailable,
 }
@@ -44,6 +46,7 @@ impl Rejection {
             Self::ArgumentMissing | Self::BadRequest => 400,
             Self::OverQuantity | Self::Unauthorized => 401,
             Self::MethodNotAllowed => 405,
+            Self::TooManyFailures => 429,
             Self::Unavailable => 503,
         }
     }
@@ -55,6 +58,7 @@ impl Rejection {
             Self::OverQuantity => "Over quantity",
             Self::BadRequest => "Bad Request",
             Self::MethodNotAllowed => "Method Not Allowed",
+            Self::TooManyFailures => "Too Many Requests",
             Self::Unavailable => "Service Unavailable",
         }
     }
@@ -94,6 +98,8 @@ pub enum DoorEvent {
     },
     /// The token is not valid.
     TokenRefused,
+    /// It was not looked at: too many wrong ones have come from where the client is.
+    TooManyFailures,
     /// Nobody can say now whether it is: whoever checks tokens does not answer, or has too much to do.
     TokenUnknown,
     /// The connection has opened, and registers by itself: the place is its own now.
@@ -190,7 +196,7 @@ impl Door {
         door.token = token;
         door.visitor = Some(Visitor { user: key.clone(), badge });
         door.state = State::Reserving;
-        actions.push(DoorAction::Route(Route::Reserve { key, device }));
+        actions.push(DoorAction::Route(Route::Reserve { key, badge }));
         door
     }
 
@@ -264,6 +270,9 @@ impl Machine for Door {
                 self.token_checked(&user, platform, actions);
             }
             (State::Checking, DoorEvent::TokenRefused) => self.reject(Rejection::Unauthorized, actions),
+            (State::Checking, DoorEvent::TooManyFailures) => {
+                self.reject(Rejection::TooManyFailures, actions);
+            }
             (State::Checking, DoorEvent::TokenUnknown) => self.reject(Rejection::Unavailable, actions),
             (State::Upgrading, DoorEvent::Opened) => self.end(None, false, actions),
             // Late, or out of turn.

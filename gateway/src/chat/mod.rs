@@ -8,10 +8,12 @@ use hyper::{Method, StatusCode};
 use linkspan_core::CloseReason;
 use linkspan_core::chat::{Server, ServerCommand, ServerConfig, ServerNotice, parse_user, user_key};
 use linkspan_core::http::router::RegisterError;
-use linkspan_core::hub::Admission;
+use linkspan_core::hub::{Admission, Refusal};
 use linkspan_runtime::{App, Permit, Runtime, SocketTransport, mailbox, spawn};
 
-use crate::http::{Asked, Reply, Routes, not_allowed, open_socket, text, upgrade};
+use crate::edge::too_many;
+use crate::http::{Asked, Reply, Routes, Visit, not_allowed, open_socket, text, upgrade};
+use crate::reservation::Reservation;
 
 /// Registers the endpoint.
 ///
@@ -20,7 +22,7 @@ use crate::http::{Asked, Reply, Routes, not_allowed, open_socket, text, upgrade}
 /// [`RegisterError`] if another route has the path.
 pub(crate) fn add<R: Runtime>(routes: &mut Routes<R>, config: ServerConfig) -> Result<(), RegisterError> {
     let config = Arc::new(config);
-    routes.add("/ws/{id}", move |asked| ready(answer(&config, &asked)))
+    routes.add_moved("/ws/{id}", move |asked| ready(answer(&config, &asked)))
 }
 
 fn answer<R: Runtime>(config: &Arc<ServerConfig>, asked: &Asked<R>) -> Reply<R> {
@@ -31,14 +33,14 @@ fn answer<R: Runtime>(config: &Arc<ServerConfig>, asked: &Asked<R>) -> Reply<R> 
     let Ok(user) = parse_user(user) else {
         return text(StatusCode::BAD_REQUEST, "invalid user id\n").into();
     };
-    // Two that ask in the same moment may both be let in here; then the hub refuses one, with close code 4002.
-    let rejects = config.on_duplicate == Admission::RejectNew;
-    if rejects && asked.visit.host.shards().sessions_of(&user_key(user)) > 0 {
-        return text(StatusCode::CONFLICT, "user already connected\n").into();
-    }
     let switch = match upgrade(&asked.request, &asked.visit) {
         Ok(switch) => switch,
         Err(refusal) => return refusal.into(),
+    };
+    let reservation = match reserve(config, user, &asked.visit) {
+        Ok(reservation) => reservation,
+        Err(Refusal::Taken) => return text(StatusCode::CONFLICT, "user already connected\n").into(),
+        Err(why) => return too_many(why.close_reason()).into(),
     };
     let config = Arc::clone(config);
     Reply::Upgrade(
@@ -47,9 +49,25 @@ fn answer<R: Runtime>(config: &Arc<ServerConfig>, asked: &Asked<R>) -> Reply<R> 
             let limits = Arc::clone(permit.host().limits());
             open_socket(runtime, stream, rest, permit, limits, move |runtime, transport, permit| {
                 open_session(runtime, config, user, transport, permit);
+                if let Some(reservation) = reservation {
+                    reservation.use_up();
+                }
             });
         }),
     )
+}
+
+/// Where only the first may have an id it is decided here, while whoever comes second can still be told by a status.
+fn reserve<R>(
+    config: &ServerConfig,
+    user: u64,
+    visit: &Visit<R>,
+) -> Result<Option<Reservation>, Refusal> {
+    let badge = config.badge();
+    if badge.admission != Some(Admission::RejectNew) {
+        return Ok(None);
+    }
+    Reservation::take(&visit.host, visit.conn, user_key(user), badge).map(Some)
 }
 
 fn open_session<R: Runtime>(

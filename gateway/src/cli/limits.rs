@@ -39,6 +39,8 @@ pub(super) fn limits(args: &LimitArgs) -> Limits {
         connects_burst: args.connects_burst.unwrap_or(default.connects_burst),
         messages_per_second: args.messages_per_second.unwrap_or(default.messages_per_second),
         messages_burst: args.messages_burst.unwrap_or(default.messages_burst),
+        wrong_tokens_per_second: args.wrong_tokens_per_second.unwrap_or(default.wrong_tokens_per_second),
+        wrong_tokens_burst: args.wrong_tokens_burst.unwrap_or(default.wrong_tokens_burst),
         refusals: args.refusals.unwrap_or(default.refusals),
         buffered_bytes: args.buffered_bytes.unwrap_or(default.buffered_bytes),
         ..default

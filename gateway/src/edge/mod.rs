@@ -6,7 +6,7 @@ mod refusal;
 use linkspan_core::edge::Origins;
 
 pub(crate) use self::proxy::read_header;
-pub(crate) use self::refusal::{Refusals, too_many};
+pub(crate) use self::refusal::{Refusals, too_many, too_many_failures};
 
 /// What an operator decides about strangers. Who is a trusted proxy is said in
 /// [`HostConfig::trusted`](linkspan_runtime::HostConfig::trusted), how much an address may do in the limits.

@@ -74,6 +74,13 @@ pub(crate) fn too_many(reason: CloseReason) -> Answer {
     answer
 }
 
+/// The answer to whoever comes from where too many wrong tokens have come from.
+pub(crate) fn too_many_failures() -> Answer {
+    let mut answer = text(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens from this address\n");
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

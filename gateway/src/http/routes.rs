@@ -7,7 +7,9 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION};
 use hyper::{Request, StatusCode};
 use linkspan_core::drain::Phase;
-use linkspan_core::http::router::{Decision, RegisterError, Reply as Refusal, Router, Style};
+use linkspan_core::http::router::{
+    Decision, RedirectStatus, RegisterError, Reply as Refusal, Router, Style,
+};
 use linkspan_runtime::Runtime;
 
 use super::{Answer, Reply, Site, Visit, full, text};
@@ -67,6 +69,23 @@ impl<R: Runtime> Routes<R> {
         T: Future<Output = Reply<R>> + Send + 'static,
     {
         self.table.register(pattern, Box::new(move |asked| Box::pin(handler(asked))))
+    }
+
+    /// As [`add`](Self::add), for what only GET can ask for and was always redirected to with 301.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub(crate) fn add_moved<T>(
+        &mut self,
+        pattern: &str,
+        handler: impl Fn(Asked<R>) -> T + Send + Sync + 'static,
+    ) -> Result<(), RegisterError>
+    where
+        T: Future<Output = Reply<R>> + Send + 'static,
+    {
+        let handler: Handler<R> = Box::new(move |asked| Box::pin(handler(asked)));
+        self.table.register_redirected(pattern, handler, RedirectStatus::MovedPermanently)
     }
 
     fn start(&self, request: Request<Incoming>, visit: &Visit<R>) -> Result<Answering<R>, Answer> {

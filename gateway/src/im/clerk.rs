@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub(super) struct Clerk<R: Runtime> {
     office: Arc<Office>,
     runtime: R,
     caller: Caller,
+    /// Whose address wrong tokens count for.
+    client: IpAddr,
     waiting: VecDeque<Waiting>,
     running: Option<Running<R>>,
     opened: bool,
@@ -55,9 +58,15 @@ impl<R: Runtime> Clerk<R> {
     /// A queue that grew beyond this is given back when it is empty.
     const KEEP: usize = 16;
 
-    pub(super) fn new(office: Arc<Office>, runtime: R, caller: Caller, place: Place) -> Self {
+    pub(super) fn new(
+        office: Arc<Office>,
+        runtime: R,
+        caller: Caller,
+        client: IpAddr,
+        place: Place,
+    ) -> Self {
         let waiting = VecDeque::new();
-        Self { office, runtime, caller, waiting, running: None, opened: false, _place: place }
+        Self { office, runtime, caller, client, waiting, running: None, opened: false, _place: place }
     }
 
     /// The span of one request: what is logged in it has the operation id.
@@ -85,12 +94,12 @@ impl<R: Runtime> Clerk<R> {
     /// Has the user logged in by a task of its own, because it is everybody's who waits for it.
     fn start_login(&self, session: SessionId, operation: String, token: Token, ended: Stop) {
         let (office, runtime) = (Arc::clone(&self.office), self.runtime.clone());
-        let (caller, key) = (self.caller.clone(), self.caller.key().clone());
+        let (caller, client, key) = (self.caller.clone(), self.client, self.caller.key().clone());
         let Some(until) = office.users.next_timeout(&key) else { return };
         let span = self.span(&operation, linkspan_core::im::Functions::LOGIN);
         self.runtime.spawn(async move {
             let sleep = runtime.sleep_until(office.host.clock().to_std(until));
-            let login = AssertUnwindSafe(log_in(&office, &runtime, caller.clone(), operation, token));
+            let login = AssertUnwindSafe(log_in(&office, &runtime, caller.clone(), client, operation, token));
             let outcome = async { Some(in_span(&span, login.catch_unwind()).await) };
             let late = async {
                 sleep.await;
@@ -175,12 +184,17 @@ async fn log_in<R: Runtime>(
     office: &Office,
     runtime: &R,
     caller: Caller,
+    client: IpAddr,
     operation: String,
     token: Token,
 ) -> Answer {
+    if !office.host.allows_token(client) {
+        return Fault::LoginPending.into();
+    }
     match office.tokens.check(runtime, &office.host, &token, caller.user(), &operation).await {
         Outcome::Valid(proof) if proof.user == caller.user() => {}
         Outcome::Valid(_) | Outcome::Refused => {
+            office.host.count_wrong_token(client);
             return Answer::failure(702, "token has been invalidated");
         }
         Outcome::Unknown => return Fault::NotLoaded.into(),

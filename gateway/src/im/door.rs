@@ -1,7 +1,8 @@
 //! What happens on the IM listener before the upgrade: one [`Door`] for each handshake.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures_lite::FutureExt;
 use hyper::body::Incoming;
@@ -9,16 +10,15 @@ use hyper::header::{ALLOW, HeaderValue, LOCATION, RETRY_AFTER, SEC_WEBSOCKET_VER
 use hyper::{Method, Request, StatusCode};
 use linkspan_core::http::router::{Decision, RedirectStatus, Router, Style};
 use linkspan_core::im::{Arguments, Door, DoorAction, DoorEvent, Rejection, Server, UpgradeCheck, Visitor};
-use linkspan_core::{Actions, CloseReason, ConnId, Delivery, Machine, Route};
-use linkspan_runtime::{
-    HostConfig, Mail, MailAddress, Permit, PushError, Runtime, SocketTransport, mailbox, spawn,
-};
+use linkspan_core::{Actions, ConnId, Machine, Route};
+use linkspan_runtime::{HostConfig, Permit, Runtime, SocketTransport, mailbox, spawn};
 
 use super::Caller;
 use super::clerk::Clerk;
 use super::office::Office;
 use super::token::Outcome;
 use crate::http::{Answer, Reply, Site, Takeover, Visit, empty, open_socket, text, typed, upgrade};
+use crate::reservation;
 
 /// Answers the handshakes of the IM listener, on every path.
 pub(crate) struct ImDoor {
@@ -69,7 +69,7 @@ impl<R: Runtime> Site<R> for ImDoor {
         };
         let arguments = Arguments::parse(request.uri().query().unwrap_or_default());
         drop(request);
-        let mut knock = Knock::new(&self.office, visit.conn, arguments, check);
+        let mut knock = Knock::new(&self.office, visit, arguments, check);
         match (knock.run(&visit.runtime).await, upgraded) {
             (Ok(visitor), Ok(answer)) => Reply::Upgrade(answer, take_over(knock, visitor)),
             (Ok(_), Err(refusal)) => refusal.into(),
@@ -95,7 +95,7 @@ fn reject(rejection: Rejection) -> Answer {
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(Door::VERSION_HEADER.1));
     match rejection {
         Rejection::MethodNotAllowed => _ = headers.insert(ALLOW, HeaderValue::from_static("GET")),
-        Rejection::Unavailable => _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("5")),
+        Rejection::Unavailable | Rejection::TooManyFailures => _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("5")),
         _ => {}
     }
     answer
@@ -110,43 +110,24 @@ impl Drop for Place {
     }
 }
 
-/// What the hub says to a connection that is not open yet.
-#[derive(Default)]
-struct Reception(Mutex<Option<DoorEvent>>);
-
-impl Mail for Reception {
-    fn deliver(&self, delivery: Delivery) -> Result<(), PushError> {
-        let event = match delivery {
-            Delivery::Reserved(_) => DoorEvent::Reserved,
-            Delivery::Rejected { why, .. } => DoorEvent::Rejected(why),
-            _ => return Err(PushError::Closed),
-        };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
-        Ok(())
-    }
-
-    fn close(&self, _reason: CloseReason) {}
-
-    fn abort(&self, _reason: CloseReason) {}
-}
-
 /// One handshake on its way through the door; dropped, it gives back what it holds.
 struct Knock {
     office: Arc<Office>,
     conn: ConnId,
+    client: IpAddr,
     door: Door,
     actions: Actions<DoorAction>,
-    reception: Arc<Reception>,
     place: Option<Place>,
 }
 
 impl Knock {
-    fn new(office: &Arc<Office>, conn: ConnId, arguments: Arguments, check: UpgradeCheck) -> Self {
+    fn new<R>(office: &Arc<Office>, visit: &Visit<R>, arguments: Arguments, check: UpgradeCheck) -> Self {
         let mut actions = Actions::new();
         let (now, seed) = (office.host.clock().now(), HostConfig::random_seed());
         let door = Door::new(&office.door, &office.limits, arguments, check, seed, now, &mut actions);
         let office = Arc::clone(office);
-        Self { office, conn, door, actions, reception: Arc::default(), place: None }
+        let (conn, client) = (visit.conn, visit.client.ip());
+        Self { office, conn, client, door, actions, place: None }
     }
 
     /// Goes through the door: who it is, or why not.
@@ -156,6 +137,9 @@ impl Knock {
             due.extend(self.actions.drain());
             match due.pop_front() {
                 Some(DoorAction::Route(route)) => self.route(route),
+                Some(DoorAction::CheckToken { .. }) if !self.office.host.allows_token(self.client) => {
+                    self.step(DoorEvent::TooManyFailures);
+                }
                 Some(DoorAction::CheckToken { token, user, operation }) => {
                     let user = String::from_utf8_lossy(user.as_bytes()).into_owned();
                     let outcome = {
@@ -179,7 +163,13 @@ impl Knock {
                     });
                 }
                 Some(DoorAction::Upgrade(visitor)) => return Ok(visitor),
-                Some(DoorAction::Reject(rejection)) => return Err(rejection),
+                Some(DoorAction::Reject(rejection)) => {
+                    // Not its user's is as wrong as not valid.
+                    if rejection == Rejection::Unauthorized {
+                        self.office.host.count_wrong_token(self.client);
+                    }
+                    return Err(rejection);
+                }
                 // Nothing is left to be done, which only happens to a handshake that has taken too long.
                 Some(DoorAction::Abort) | None => return Err(Rejection::Unavailable),
             }
@@ -200,11 +190,10 @@ impl Knock {
             }
             self.place = Some(Place(Arc::clone(&self.office)));
         }
-        let mailbox = Arc::clone(&self.reception) as Arc<dyn Mail>;
-        self.office.host.route(Some(MailAddress { conn: self.conn, mailbox }), route);
-        let heard = self.reception.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(event) = heard {
-            self.step(event);
+        match reservation::ask(&self.office.host, self.conn, route) {
+            Some(Ok(())) => self.step(DoorEvent::Reserved),
+            Some(Err(why)) => self.step(DoorEvent::Rejected(why)),
+            None => {}
         }
     }
 }
@@ -246,7 +235,7 @@ fn enter<R: Runtime>(
     let caller = Caller::new(&visitor, permit.conn(), mailbox, &office.host);
     tracing::debug!(conn = permit.conn().0, user = caller.user(), "IM connection");
     let server = Server::new(Arc::clone(&office.server), visitor, HostConfig::random_seed());
-    let clerk = Clerk::new(office, runtime.clone(), caller, place);
+    let clerk = Clerk::new(office, runtime.clone(), caller, permit.peer().ip(), place);
     spawn(runtime, permit, transport, server, inbox, clerk);
     // It has registered by itself.
     knock.step(DoorEvent::Opened);

@@ -15,6 +15,7 @@ use super::Tunnels;
 use super::config::{Config, Timers, session_limits};
 use super::registry::{Guest, PeerLink, Registry, address};
 use super::session::{Duty, Session};
+use crate::edge::too_many_failures;
 use crate::http::{Answer, Asked, Reply, Routes, not_allowed, open_socket, text, upgrade};
 
 /// Registers the endpoint.
@@ -43,11 +44,16 @@ fn answer<R: Runtime>(
     if asked.request.method() != Method::GET {
         return not_allowed("GET").into();
     }
-    let headers = asked.request.headers();
+    let (headers, host, client) = (asked.request.headers(), &asked.visit.host, asked.visit.client);
+    if !host.allows_token(client.ip()) {
+        return too_many_failures().into();
+    }
     let visitor = match recognise(config, headers) {
         Ok(visitor) => visitor,
         Err(refusal) => {
-            let client = asked.visit.client;
+            if refusal.status() == StatusCode::UNAUTHORIZED {
+                host.count_wrong_token(client.ip());
+            }
             tracing::info!(%client, status = refusal.status().as_u16(), "refused at /connect");
             return (*refusal).into();
         }

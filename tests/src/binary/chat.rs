@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Barrier;
 
 use serde_json::{Value, json};
 
-use super::Process;
+use super::{Process, eventually};
 use super::web::{Said, Web};
 use crate::vectors;
 
@@ -130,8 +131,7 @@ pub fn every_script_does_what_is_expected(program: &str) {
     assert_eq!(slow, 1);
 }
 
-/// Nothing ever closes without an answer. Where the table of routes redirects, it does so with 307 (as Go from 1.26 on);
-/// the vectors were recorded with 301.
+/// Nothing ever closes without an answer.
 pub fn every_request_is_answered(program: &str) {
     let (mut gateway, address) = serve(program, &[]);
     let vectors = vectors::load("chat/scenarios.json");
@@ -142,7 +142,7 @@ pub fn every_request_is_answered(program: &str) {
         let answer = web.ask(&request);
         match expect {
             "301 to /ws/1" => {
-                assert_eq!(answer.status, 307, "{case}");
+                assert_eq!(answer.status, 301, "{case}");
                 assert!(answer.head.contains("\r\nlocation: /ws/1\r\n"), "{answer:?}");
             }
             text if text.starts_with("400 or 426") => {
@@ -240,13 +240,49 @@ pub fn fifty_senders_and_one_receiver(program: &str) {
     gateway.stop();
 }
 
+/// Where only the first may have an id, the others are told by a status: also if they ask in the same instant.
+pub fn of_two_in_the_same_instant_one_is_refused(program: &str) {
+    const RIVALS: usize = 4;
+    let (mut gateway, address) = serve(program, &["--chat-on-duplicate", "reject"]);
+    for round in 0..25 {
+        let start = Barrier::new(RIVALS);
+        let path = format!("/ws/{round}");
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let rival = || {
+                let mut web = Web::connect(address);
+                start.wait();
+                let answer = web.upgrade(&path, "");
+                (answer, web)
+            };
+            let rivals: Vec<_> = (0..RIVALS).map(|_| scope.spawn(rival)).collect();
+            rivals.into_iter().map(|rival| rival.join().expect("it is answered")).collect()
+        });
+        let mut winners = Vec::new();
+        for (answer, web) in answers {
+            match answer.status {
+                101 => winners.push(web),
+                _ => {
+                    assert_eq!((answer.status, answer.body.as_str()), (409, "user already connected\n"));
+                }
+            }
+        }
+        assert_eq!(winners.len(), 1, "round {round}");
+        let mut winner = winners.remove(0);
+        let own = message(round, "still there");
+        winner.text(&own).expect("it reads");
+        assert_eq!(winner.next(), Said::Text(own), "round {round}");
+        winner.leave();
+        eventually("the id is free again", || Web::connect(address).upgrade(&path, "").status == 101);
+    }
+    gateway.stop();
+}
+
 /// What an operator decides is what happens.
 pub fn policies_are_flags(program: &str) {
     let more =
         ["--chat-on-bad-message", "ignore", "--chat-on-duplicate", "reject", "--chat-relay", "stamped"];
     let (mut gateway, address) = serve(program, &more);
     let mut one = Web::open(address, "/ws/1");
-    // The 101 is written a moment before the id is taken: what comes back shows that it is.
     one.text(r#"{"type":1,"receiver":1,"content":"me"}"#).expect("it reads");
     assert_eq!(one.next(), Said::Text(r#"{"type":2,"sender":1,"receiver":1,"content":"me"}"#.to_owned()));
     let answer = Web::connect(address).upgrade("/ws/1", "");

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use linkspan_core::hub::{Device, Platform};
+use linkspan_core::hub::{Badge, Device, Platform};
 use linkspan_core::{
     CloseReason, Context, Delivery, Dialect, Event, Frame, GroupId, Instant, Key, Limits, Opcode, Overflow,
     Violation,
@@ -137,7 +137,7 @@ impl Dialect for Toy {
             ToyCommand::Pay => self.pay(cx),
             ToyCommand::Close => cx.close(CloseReason::Finished),
             ToyCommand::Register(key) => _ = cx.register(key),
-            ToyCommand::Reserve(key) => _ = cx.reserve(key, Device::of(Platform::WEB)),
+            ToyCommand::Reserve(key) => _ = cx.reserve(key, Badge { device: Device::of(Platform::WEB), ..Badge::default() }),
             ToyCommand::Unregister(key) => cx.unregister(&key),
             ToyCommand::Watch(key) => _ = cx.watch(key),
             ToyCommand::Unwatch(key) => cx.unwatch(&key),

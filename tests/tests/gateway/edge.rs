@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use linkspan_core::{Limits, Mark};
 use linkspan_gateway::demo;
+use linkspan_gateway::im::{Config, TokenCheck, TokenList};
 use linkspan_gateway::services::Services;
 use linkspan_runtime::{HostConfig, Runtime};
 
-use crate::harness::World;
+use crate::harness::{World, loopback};
 
 const FOREIGN: &str = "GET / HTTP/1.1\r\nHost: own.example\r\nOrigin: https://evil.example\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -60,5 +61,36 @@ pub(crate) async fn refusals_without_a_word_are_counted<R: Runtime>(world: World
     assert_eq!(world.raw(http, &["GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"], "").await, "");
     world.until("it is counted", || gateway.host().stats().marked(Mark::RefusalSilent) == 1).await;
     drop(inside);
+    gateway.stop().await;
+}
+
+/// T19: guesses are counted for the address that they come from, and with too many of them no token of it is looked at.
+pub(crate) async fn wrong_tokens_are_counted<R: Runtime>(world: World<R>) {
+    let gateway = world.start_with(Services::new(), |config| {
+        let token = TokenCheck::List(TokenList::parse("ann tok-ann").unwrap());
+        config.im = Some(Config { token, ..Config::new(loopback().unwrap()) });
+        config.host = behind_a_proxy(Limits { wrong_tokens_burst: 3, ..Limits::default() });
+    });
+    let im = gateway.addresses().im.unwrap();
+    let knock = async |user: &str, token: &str, client: u8| {
+        let head = format!(
+            "GET /?sendID={user}&token={token}&platformID=5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             X-Forwarded-For: 192.0.2.{client}\r\n\r\n"
+        );
+        world.raw(im, &[&head], "").await
+    };
+    for (user, token) in [("ann", "tok-eve"), ("eve", "tok-ann"), ("nobody", "")] {
+        let refused = knock(user, token, 1).await;
+        assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    }
+    for _ in 0..2 {
+        let refused = knock("ann", "tok-ann", 1).await;
+        assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("retry-after: "), "{refused}");
+    }
+    // Another address: the token is right, and what is asked for is no upgrade.
+    let heard = knock("ann", "tok-ann", 2).await;
+    assert!(heard.starts_with("HTTP/1.1 400 ") && heard.contains("Bad Request"), "{heard}");
+    let marked = |mark| gateway.host().stats().marked(mark);
+    assert_eq!([marked(Mark::TokenWrong), marked(Mark::TokenRate)], [3, 2]);
     gateway.stop().await;
 }

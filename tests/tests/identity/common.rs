@@ -95,7 +95,7 @@ impl Desk {
     }
 
     pub(super) fn reserve(&mut self, conn: u64, platform: Platform) -> Said {
-        self.route(conn, Route::Reserve { key: key(0), device: Device::of(platform) })
+        self.route(conn, Route::Reserve { key: key(0), badge: badge(platform, 0) })
     }
 
     pub(super) fn leave(&mut self, conn: u64) -> Said {

@@ -91,8 +91,7 @@ fn any_overflow() -> impl Strategy<Value = Overflow> {
 fn any_route() -> impl Strategy<Value = Route> {
     let push = any_overflow().prop_map(|overflow| Push::new("onTest", "hello", overflow));
     prop_oneof![
-        3 => (any_key(), any_platform())
-            .prop_map(|(key, platform)| Route::Reserve { key, device: Device::of(platform) }),
+        3 => (any_key(), any_badge()).prop_map(|(key, badge)| Route::Reserve { key, badge }),
         8 => (any_key(), any_badge()).prop_map(|(key, badge)| Route::Register { key, badge }),
         4 => any_key().prop_map(Route::Unregister),
         2 => any_key().prop_map(Route::Watch),

@@ -112,6 +112,15 @@ impl Model {
         Ok(())
     }
 
+    /// Only the first may come: nobody of its kind is there, or has a place.
+    fn first(&self, key: &Key, badge: Badge) -> Result<(), Refusal> {
+        let only_first = badge.admission.unwrap_or(self.admission) == Admission::RejectNew;
+        let is_rival = |old: &Entry| {
+            old.key == *key && (old.device.platform.number() == 0) == (badge.device.platform.number() == 0)
+        };
+        if only_first && self.entries.iter().any(is_rival) { Err(Refusal::Taken) } else { Ok(()) }
+    }
+
     fn losers(&self, key: &Key, badge: Badge) -> Result<Vec<Entry>, Refusal> {
         // Who states a platform and who states none are no rivals.
         let is_rival =
@@ -151,8 +160,10 @@ impl Model {
         if self.has(key, conn, true) {
             return vec![admitted];
         }
+        let held = self.has(key, conn, false);
         self.remove(key, conn);
-        let losers = self.losers(key, badge).and_then(|losers| {
+        let first = if held { Ok(()) } else { self.first(key, badge) };
+        let losers = first.and_then(|()| self.losers(key, badge)).and_then(|losers| {
             self.room(key, badge.device.platform, &losers)?;
             match self.storm(now, key).filter(|_| !losers.is_empty()) {
                 Some(retry_after) => Err(Refusal::Storm { retry_after }),
@@ -183,9 +194,11 @@ impl Model {
         said
     }
 
-    fn reserve(&mut self, conn: u64, key: &Key, device: Device) -> Said {
+    fn reserve(&mut self, conn: u64, key: &Key, badge: Badge) -> Said {
         if !self.has(key, conn, true) && !self.has(key, conn, false) {
-            if let Err(why) = self.room(key, device.platform, &[]) {
+            let Badge { device, .. } = badge;
+            let room = self.first(key, badge).and_then(|()| self.room(key, device.platform, &[]));
+            if let Err(why) = room {
                 return refused(conn, key.clone(), why);
             }
             self.entries.push(Entry { key: key.clone(), conn, device, token: 0, live: false });
@@ -309,7 +322,7 @@ impl Model {
             (Route::Publish { to, push }, from) => self.publish(from, to, push),
             (Route::Close { to, reason }, _) => self.close(to, *reason),
             (Route::Register { key, badge }, Some(conn)) => self.register(now, conn, key, *badge),
-            (Route::Reserve { key, device }, Some(conn)) => self.reserve(conn, key, *device),
+            (Route::Reserve { key, badge }, Some(conn)) => self.reserve(conn, key, *badge),
             (Route::Unregister(key), Some(conn)) => {
                 let before = self.platforms(key);
                 self.remove(key, conn);

@@ -202,7 +202,7 @@ fn all_that_is_about_a_user_goes_to_one_shard() {
         let to = || To::Devices { key: key.clone(), platforms: PlatformSet::ALL };
         let routes = [
             Route::Register { key: key.clone(), badge: Badge::default() },
-            Route::Reserve { key: key.clone(), device: Device::default() },
+            Route::Reserve { key: key.clone(), badge: Badge::default() },
             Route::Unregister(key.clone()),
             Route::Watch(key.clone()),
             Route::Unwatch(key.clone()),
@@ -227,4 +227,28 @@ fn the_numbers_are_openims() {
     assert_eq!(set.iter().map(Platform::number).collect::<Vec<_>>(), [5, 31]);
     assert_eq!((set.len(), set.without(Platform::WEB).len(), set.is_empty()), (2, 1, false));
     assert!(PlatformSet::ALL.contains_all(set) && !set.contains_all(PlatformSet::ALL));
+}
+
+/// Where only the first may have a key, a place is as good as a session: of any number that ask before they register,
+/// one gets it, and it is admitted.
+#[test]
+fn where_only_the_first_may_come_a_place_is_held_for_one() {
+    let reject = Badge { admission: Some(Admission::RejectNew), ..Badge::default() };
+    let reserve = |desk: &mut Desk, conn| desk.route(conn, Route::Reserve { key: key(0), badge: reject });
+    let taken = |conn| refused(conn, key(0), Refusal::Taken);
+    let mut desk = Desk::new(Admission::Many, Limits::default());
+    assert_eq!(reserve(&mut desk, 1), vec![deliver(&[1], Delivery::Reserved(key(0)))]);
+    assert_eq!(reserve(&mut desk, 2), taken(2), "another place");
+    assert_eq!(desk.login(3, reject), taken(3), "a session without a place");
+    let phone = Badge { device: Device::of(Platform::IOS), ..reject };
+    assert_eq!(desk.login(4, phone).len(), 1, "who states a platform is no rival");
+    assert_eq!(desk.login(1, reject), vec![deliver(&[1], Delivery::Admitted(key(0)))]);
+    assert_eq!(reserve(&mut desk, 2), taken(2), "behind the session");
+    // Whoever is let in by another policy does not ask, and a place that is given back is free.
+    desk.route(1, Route::Unregister(key(0)));
+    assert_eq!(reserve(&mut desk, 5), vec![deliver(&[5], Delivery::Reserved(key(0)))]);
+    desk.route(5, Route::Unregister(key(0)));
+    assert_eq!(reserve(&mut desk, 6), vec![deliver(&[6], Delivery::Reserved(key(0)))]);
+    assert_eq!(desk.login(7, Badge::default()), vec![deliver(&[7], Delivery::Admitted(key(0)))]);
+    assert_eq!(desk.login(6, reject), taken(6), "a session came between");
 }

@@ -147,8 +147,7 @@ impl<'a> World<'a> {
             badge.admission = Some(any_admission(&mut self.script));
         }
         let client = self.newcomer(key(user), badge);
-        let Badge { device, .. } = client.badge;
-        self.route(client.conn, Route::Reserve { key: client.key, device }, reached);
+        self.route(client.conn, Route::Reserve { key: client.key, badge: client.badge }, reached);
     }
 
     /// Whoever has connected, was refused, or is in already.
@@ -156,8 +155,7 @@ impl<'a> World<'a> {
         if let Some(at) = self.pick(false) {
             let Client { conn, key, mut badge } = self.open[at].clone();
             if self.script.choose(8) == 0 {
-                let Badge { device, .. } = badge;
-                return self.route(conn, Route::Reserve { key, device }, reached);
+                return self.route(conn, Route::Reserve { key, badge }, reached);
             }
             if self.script.choose(16) == 0 {
                 // What it reserved for is not what it is.
@@ -336,9 +334,9 @@ impl Ledger {
             (Delivery::Admitted(key), Route::Register { badge, .. }) => {
                 self.owners.entry((key.clone(), to)).or_insert(badge.device.platform);
             }
-            (Delivery::Reserved(key), Route::Reserve { device, .. }) => {
+            (Delivery::Reserved(key), Route::Reserve { badge, .. }) => {
                 if !self.owners.contains_key(&(key.clone(), to)) {
-                    self.reserved.entry((key.clone(), to)).or_insert(device.platform);
+                    self.reserved.entry((key.clone(), to)).or_insert(badge.device.platform);
                 }
             }
             (Delivery::Rejected { key, .. }, _) => assert!(!self.owners.contains_key(&(key.clone(), to))),

@@ -30,7 +30,11 @@ fn step(door: &mut Door, event: DoorEvent) -> Vec<DoorAction> {
 }
 
 fn reserve() -> DoorAction {
-    DoorAction::Route(Route::Reserve { key: key("u1"), device: Device::of(Platform::WEB) })
+    // What the token hashes to is the hub's to compare.
+    let (_, actions) = open(GOOD, UpgradeCheck::Valid);
+    let [DoorAction::Route(Route::Reserve { key: of, badge })] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((of, badge.device, badge.admission), (&key("u1"), Device::of(Platform::WEB), None));
+    actions[0].clone()
 }
 
 fn release() -> DoorAction {

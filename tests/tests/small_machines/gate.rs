@@ -179,12 +179,16 @@ proptest! {
             connections_per_address: connections,
             connects_per_second: per_second,
             connects_burst: burst,
+            wrong_tokens_per_second: per_second,
+            wrong_tokens_burst: burst,
             ..Limits::default()
         };
         let mut gate = gate(limits);
         for time in times {
             let _ = gate.admit(Instant::from_micros(time), address("10.0.0.1"));
             gate.release(address("10.0.0.2"));
+            gate.allows_token(Instant::from_micros(time), address("10.0.0.3"));
+            gate.count_wrong_token(Instant::from_micros(time), address("10.0.0.3"));
             gate.sweep(Instant::from_micros(time / 2));
         }
     }
@@ -274,4 +278,51 @@ fn a_flood_from_ever_new_addresses_does_not_fill_the_memory() {
         gate.release(address("10.9.9.9"));
     }
     assert_eq!(gate.addresses(), 1);
+}
+
+/// T19: whoever guesses is not listened to for a while, and only those at the same address are with them.
+#[test]
+fn an_address_that_guesses_tokens_is_not_listened_to() {
+    let mut gate = gate(Limits { wrong_tokens_per_second: 10, wrong_tokens_burst: 3, ..limits() });
+    let allows = |gate: &mut Gate, now, text: &str| gate.allows_token(at(now), address(text));
+    // With and without a connection of its own, behind a proxy.
+    gate.admit(at(0), address("10.0.0.1")).unwrap();
+    for text in ["10.0.0.1", "10.0.0.2"] {
+        for _ in 0..3 {
+            assert!(allows(&mut gate, 0, text) && allows(&mut gate, 0, text), "right ones cost nothing");
+            gate.count_wrong_token(at(0), address(text));
+        }
+        assert!(!allows(&mut gate, 99, text));
+        assert!(allows(&mut gate, 100, text), "ten per second");
+        gate.count_wrong_token(at(100), address(text));
+        assert!(!allows(&mut gate, 150, text));
+    }
+    assert!(allows(&mut gate, 0, "10.0.0.3") && allows(&mut gate, 0, "2001:db8::1"));
+    for _ in 0..50 {
+        gate.count_wrong_token(at(150), address("127.0.0.1"));
+    }
+    assert!(allows(&mut gate, 150, "127.0.0.1"), "loopback is exempt");
+    // Whoever leaves and comes back is remembered, and forgotten when it no longer matters.
+    gate.release(address("10.0.0.1"));
+    gate.admit(at(151), address("10.0.0.1")).unwrap();
+    assert!(!allows(&mut gate, 151, "10.0.0.1"));
+    gate.release(address("10.0.0.1"));
+    gate.sweep(at(10_000));
+    assert_eq!((gate.addresses(), gate.footprint()), (0, 0));
+    // Without a limit nothing is remembered.
+    let mut gate = self::gate(Limits { wrong_tokens_per_second: 0, ..limits() });
+    gate.count_wrong_token(at(0), address("10.0.0.1"));
+    assert!(gate.allows_token(at(0), address("10.0.0.1")) && gate.addresses() == 0);
+}
+
+#[test]
+fn guesses_from_ever_new_addresses_do_not_fill_the_memory() {
+    let mut gate = gate(Limits { connections: 1000, ..limits() });
+    for number in 0..20_000_u32 {
+        gate.count_wrong_token(at(0), IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number)));
+        assert!(gate.addresses() <= 1000);
+    }
+    assert!(gate.footprint() < 256 * 1024, "{} bytes", gate.footprint());
+    gate.sweep(at(60_000));
+    assert_eq!(gate.addresses(), 0);
 }

@@ -100,7 +100,15 @@ pub struct Router<H> {
     rules: Rules,
     redirect_status: RedirectStatus,
     /// In the order of registration.
-    routes: Vec<(Box<str>, H)>,
+    routes: Vec<Route<H>>,
+}
+
+#[derive(Clone, Debug)]
+struct Route<H> {
+    pattern: Box<str>,
+    handler: H,
+    /// Unless it is the table's.
+    redirect_status: Option<RedirectStatus>,
 }
 
 #[derive(Clone, Debug)]
@@ -207,17 +215,40 @@ impl<H> Router<H> {
     ///
     /// [`RegisterError`] if the pattern is not valid or conflicts with another; nothing is registered then.
     pub fn register(&mut self, pattern: &str, handler: H) -> Result<(), RegisterError> {
+        self.add(pattern, handler, None)
+    }
+
+    /// As [`register`](Self::register); whoever is redirected to it is so with this status, whatever the table's is.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register).
+    pub fn register_redirected(
+        &mut self,
+        pattern: &str,
+        handler: H,
+        status: RedirectStatus,
+    ) -> Result<(), RegisterError> {
+        self.add(pattern, handler, Some(status))
+    }
+
+    fn add(
+        &mut self,
+        pattern: &str,
+        handler: H,
+        redirect_status: Option<RedirectStatus>,
+    ) -> Result<(), RegisterError> {
         match &mut self.rules {
             Rules::Classic(classic) => classic.register(pattern)?,
             Rules::Patterns(patterns) => patterns.register(pattern)?,
         }
-        self.routes.push((pattern.into(), handler));
+        self.routes.push(Route { pattern: pattern.into(), handler, redirect_status });
         Ok(())
     }
 
     /// All patterns and their handlers, in the order of registration.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &H)> {
-        self.routes.iter().map(|(pattern, handler)| (&**pattern, handler))
+        self.routes.iter().map(|route| (&*route.pattern, &route.handler))
     }
 
     /// Decides about a request.
@@ -242,7 +273,7 @@ impl<H> Router<H> {
         };
         match found {
             Found::Match { route, params } => {
-                let (pattern, handler) = &self.routes[route.0];
+                let Route { pattern, handler, .. } = &self.routes[route.0];
                 Decision::Match(Match { pattern, handler, params })
             }
             Found::Redirect { mut location, route } => {
@@ -250,8 +281,9 @@ impl<H> Router<H> {
                     location.push('?');
                     location.push_str(&path::escape_query(query));
                 }
-                let pattern = route.map(|route| &*self.routes[route.0].0);
-                Decision::Redirect(Redirect { status: self.redirect_status, location, pattern })
+                let route = route.map(|route| &self.routes[route.0]);
+                let status = route.and_then(|route| route.redirect_status).unwrap_or(self.redirect_status);
+                Decision::Redirect(Redirect { status, location, pattern: route.map(|route| &*route.pattern) })
             }
             Found::MethodNotAllowed(allow) => Decision::MethodNotAllowed { allow },
             Found::Nothing => Decision::NotFound,

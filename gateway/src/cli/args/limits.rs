@@ -66,6 +66,10 @@ limits! {
     messages_per_second: u32, parse_size32, "N", "LINKSPAN_LIMITS__MESSAGES_PER_SECOND";
     /// How many of them may come at once [default: 20000]
     messages_burst: u32, parse_size32, "N", "LINKSPAN_LIMITS__MESSAGES_BURST";
+    /// Wrong tokens of one address per second before none of it is looked at; 0 is any number [default: 1]
+    wrong_tokens_per_second: u32, parse_size32, "N", "LINKSPAN_LIMITS__WRONG_TOKENS_PER_SECOND";
+    /// How many of them may come at once [default: 20]
+    wrong_tokens_burst: u32, parse_size32, "N", "LINKSPAN_LIMITS__WRONG_TOKENS_BURST";
     /// Refused connections that are told so at the same time [default: 64]
     refusals: u32, parse_size32, "N", "LINKSPAN_LIMITS__REFUSALS";
     /// How much may wait to be written in all [default: 1GiB]

@@ -8,6 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Tab, file, serve};
+use crate::binary::eventually;
+use crate::binary::web::Web;
 
 /// HMAC-SHA-256 with this secret, made with another implementation.
 const SECRET: &str = "a secret that is at least 32 bytes long\n";
@@ -57,6 +59,31 @@ pub fn signed_tokens(program: &str) {
         );
     }
     assert_eq!(status(address, "u1", 5, ""), 401);
+    gateway.stop();
+}
+
+/// T19: whoever guesses is not listened to for a while, right or wrong; others are.
+///
+/// # Panics
+///
+/// If a listener of `program` decides otherwise.
+pub fn guesses_are_slowed_down(program: &str) {
+    let list = file("im-guesses", "ann tok-ann\n");
+    let flags = ["--trust-proxy", "127.0.0.1", "--wrong-tokens-burst", "5"];
+    let (mut gateway, address) = serve(program, &format!("static:{}", list.display()), &flags);
+    let knock = |token: &str, client: &str| {
+        let from = format!("X-Forwarded-For: {client}\r\n");
+        Web::connect(address).upgrade(&format!("/?sendID=ann&token={token}&platformID=5"), &from)
+    };
+    let guesses: Vec<_> = (0..20).map(|at| knock(&format!("guess-{at}"), "192.0.2.1")).collect();
+    assert!(guesses[..5].iter().all(|answer| answer.status == 401), "{guesses:?}");
+    let slowed = guesses.iter().filter(|answer| answer.status == 429).collect::<Vec<_>>();
+    // One more each second, however slow this machine is.
+    assert!(!slowed.is_empty(), "{guesses:?}");
+    assert!(slowed.iter().all(|answer| answer.head.contains("\r\nretry-after: 5\r\n")), "{slowed:?}");
+    assert_eq!(slowed[0].body, "Too Many Requests\n");
+    assert_eq!(knock("tok-ann", "192.0.2.2").status, 101, "another address");
+    eventually("it is listened to again", || knock("tok-ann", "192.0.2.1").status == 101);
     gateway.stop();
 }
 
