@@ -9,8 +9,8 @@ const { address, check, equal, run } = require('./lib.js');
 
 const options = { executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] };
 
-/** `search` is what follows the address of the page. */
-async function open(browser, url, problems, settings, search = '') {
+/** `search` is what follows the address of the page; it is there once its status is `state`. */
+async function open(browser, url, problems, settings, search = '', state = 'open') {
   const context = await browser.newContext({ viewport: { width: 1200, height: 860 }, ...settings });
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
@@ -20,7 +20,7 @@ async function open(browser, url, problems, settings, search = '') {
   });
   page.on('request', (request) => request.url().startsWith(url) || problems.push(`loads ${request.url()}`));
   await page.goto(`${url}${search}`);
-  await page.waitForSelector('#status[data-state="open"]');
+  await page.waitForSelector(`#status[data-state="${state}"]`);
   return page;
 }
 
@@ -81,6 +81,58 @@ async function direct(one, two, directory) {
   for (const page of [one, two]) await page.getByRole('link', { name: 'Room chat' }).click();
 }
 
+/** Two users of the IM tab; the server lets one browser of a user in (policy 1), and takes any token (none). */
+async function instant(browser, url, problems, directory) {
+  const enter = async (settings, name, token) => {
+    const page = await open(browser, url, problems, settings, '', 'closed');
+    await page.getByRole('link', { name: 'Instant messages' }).click();
+    await page.getByLabel('Your user').fill(name);
+    await page.getByRole('textbox', { name: 'Token' }).fill(token);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.locator('#status-text', { hasText: `logged in as ${name}` }).waitFor();
+    return page;
+  };
+  const talk = async (page, name) => {
+    await page.getByLabel('Talk to').fill(name);
+    await page.getByRole('button', { name: 'Talk' }).click();
+    await page.getByRole('textbox', { name: 'Message' }).waitFor();
+  };
+  const lines = (page) => page.locator('#messages li').allTextContents();
+  const problem = (page, text) => page.locator('#problem', { hasText: text }).waitFor();
+  const presence = (page, text) => page.locator('#presence', { hasText: text }).waitFor();
+  const text = 'Hello, 漢字 😀 <b>not bold</b> & "quoted"';
+
+  const ann = await enter({ colorScheme: 'light' }, 'ann', 'first');
+  await talk(ann, 'bob');
+  await presence(ann, 'bob is offline.');
+  const bob = await enter({ colorScheme: 'dark' }, 'bob', 'any');
+  await presence(ann, 'bob is online.');
+  await say(ann, text);
+  await problem(bob, `ann has written to you: ${text}`);
+  await talk(bob, 'ann');
+  await sees(bob, `ann ${text}`);
+  await say(bob, 'Hello back');
+  await sees(ann, 'bob Hello back');
+  for (const page of [ann, bob]) equal(await lines(page), [`ann ${text}`, 'bob Hello back'], 'what was said');
+  check((await ann.locator('#frames tr').count()) >= 8, 'the calls are listed');
+  if (directory) {
+    await ann.screenshot({ path: path.join(directory, 'im-light.png') });
+    await bob.screenshot({ path: path.join(directory, 'im-dark.png') });
+  }
+  // Another browser of ann takes the place of the first, which is told and stays away.
+  const newer = await enter({ viewport: { width: 390, height: 800 } }, 'ann', 'second');
+  await problem(ann, 'The server ended this session: replaced by another device');
+  await ann.locator('#status-text', { hasText: 'closed: 4003' }).waitFor();
+  if (directory) await ann.screenshot({ path: path.join(directory, 'im-kicked.png') });
+  await talk(newer, 'bob');
+  await sees(newer, 'bob Hello back');
+  await bob.getByRole('button', { name: 'Log out' }).click();
+  await bob.waitForSelector('#status[data-state="closed"]');
+  await presence(newer, 'bob is offline.');
+  if (directory) await newer.screenshot({ path: path.join(directory, 'im-narrow.png') });
+  for (const page of [ann, bob, newer]) await page.context().close();
+}
+
 /** A page that was removed says so and can come back when asked to. */
 async function ends(page) {
   await page.evaluate(() => window.linkspan.notify('Echo.Kick', {}));
@@ -105,8 +157,9 @@ run(90, async () => {
       await one.screenshot({ path: path.join(directory, 'chat-light.png') });
       await two.screenshot({ path: path.join(directory, 'chat-dark.png') });
     }
-    const { chat: hasChat } = await (await fetch(`${url}config.json`)).json();
+    const { chat: hasChat, im: hasIm } = await (await fetch(`${url}config.json`)).json();
     if (hasChat) await direct(one, two, directory);
+    if (hasIm) await instant(browser, url, problems, directory);
     // Leaving by the button, coming back, leaving by closing the tab.
     await two.getByRole('button', { name: 'Leave' }).click();
     await sees(one, 'Bob left.');

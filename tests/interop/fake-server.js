@@ -172,6 +172,8 @@ const files = {
   '/connection.js': ['connection.js', 'text/javascript'],
   '/codec.js': ['codec.js', 'text/javascript'],
   '/demo.js': ['demo.js', 'text/javascript'],
+  '/tabs.js': ['tabs.js', 'text/javascript'],
+  '/direct.js': ['direct.js', 'text/javascript'],
   '/demo.css': ['demo.css', 'text/css'],
 };
 

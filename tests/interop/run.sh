@@ -95,12 +95,15 @@ check() {
 }
 
 install_missing
-chat=(--chat)
-[[ $(basename "$binary") != fake-server.js ]] || chat=()
-start main --pomelo-ws 127.0.0.1:0 --pomelo-tcp 127.0.0.1:0 --http 127.0.0.1:0 "${chat[@]}"
+# What only a gateway has.
+more=(--chat --im 127.0.0.1:0 --im-token none --im-policy 1)
+[[ $(basename "$binary") != fake-server.js ]] || more=()
+start main --pomelo-ws 127.0.0.1:0 --pomelo-tcp 127.0.0.1:0 --http 127.0.0.1:0 "${more[@]}"
 start dictionary --pomelo-ws 127.0.0.1:0 --dictionary Echo.Raw,Echo.JSON,onEcho,room.join,onMessage
-start im --im 127.0.0.1:0 --im-token static:im-tokens.txt
-start im-strict --im 127.0.0.1:0 --im-token static:im-tokens.txt --im-policy 1
+if [[ ${#more[@]} -gt 0 ]]; then
+  start im --im 127.0.0.1:0 --im-token static:im-tokens.txt
+  start im-strict --im 127.0.0.1:0 --im-token static:im-tokens.txt --im-policy 1
+fi
 ws=$(listening main pomelo-ws)
 tcp=$(listening main pomelo-tcp)
 http=$(listening main http)
@@ -120,8 +123,8 @@ check linkspan-js "${run[@]}" linkspan-js.js "$ws"
 check raw-ws "${run[@]}" raw-ws.js "$ws" "${lenient[@]}"
 check raw-tcp "${run[@]}" raw-tcp.js "$tcp"
 check dictionary "${run[@]}" dictionary.js "$coded"
-check im "${run[@]}" im.js "$(listening im im)" "$(listening im-strict im)"
-if [[ ${#chat[@]} -gt 0 ]]; then
+if [[ ${#more[@]} -gt 0 ]]; then
+  check im "${run[@]}" im.js "$(listening im im)" "$(listening im-strict im)"
   check chat-ws "${run[@]}" chat-ws.js "$http"
   check chat-py "$python" chat.py "$http"
 fi
