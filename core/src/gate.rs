@@ -168,7 +168,9 @@ impl Gate {
     /// wrong, until [`wrong_tokens_per_second`](Limits::wrong_tokens_per_second) allows another one.
     pub fn allows_token(&mut self, now: Instant, address: IpAddr) -> bool {
         self.now = self.now.max(now);
-        let Some(usage) = self.source(address).and_then(|source| self.sources.get(&source)) else { return true };
+        let Some(usage) = self.source(address).and_then(|source| self.sources.get(&source)) else {
+            return true;
+        };
         let Limits { wrong_tokens_per_second: per_second, wrong_tokens_burst: burst, .. } = *self.limits;
         // Only looked at: right tokens cost nothing.
         let mut wrong = usage.wrong;

@@ -88,13 +88,22 @@ impl Function {
     /// types.
     fn check(&self, data: &str) -> Check {
         let Input::Object { required, read } = &self.input else { return Check::Passed };
-        let Ok(members) = object(data) else { return Check::Shape(Fault::NotAnObject) };
-        let get = |name: &str| members.get(name);
-        if required.iter().any(|(name, _)| get(name).is_none()) {
+        // Of each argument, once it was seen, whether it is of its type.
+        let mut fits: Vec<Option<bool>> = alloc::vec![None; required.len() + read.len()];
+        let outcome = object(data, |name, value| {
+            for ((known, kind), fits) in required.iter().chain(read).zip(&mut fits) {
+                if *known == name {
+                    *fits = Some(kind.fits(value));
+                }
+            }
+        });
+        if outcome.is_err() {
+            return Check::Shape(Fault::NotAnObject);
+        }
+        if fits[..required.len()].contains(&None) {
             return Check::Shape(Fault::KeyMissing);
         }
-        let fits = |(name, kind): &Argument| get(name).is_some_and(|value| kind.fits(*value));
-        if required.iter().chain(read).all(fits) { Check::Passed } else { Check::Types }
+        if fits.iter().all(|fits| *fits == Some(true)) { Check::Passed } else { Check::Types }
     }
 }
 
@@ -152,27 +161,30 @@ impl Functions {
     }
 }
 
-/// The members of a JSON object, by exact name; the last one of a name counts.
-fn object(data: &str) -> Result<BTreeMap<String, Literal<'_>>, Invalid> {
-    let mut members = BTreeMap::new();
+/// Reads the members of a JSON object, by exact name; the last one of a name counts.
+fn object<'a>(data: &'a str, mut each: impl FnMut(&str, Literal<'a>)) -> Result<(), Invalid> {
     json::members(data.as_bytes(), |name, value| {
         let is_number = Kind::Number.fits(value);
         // What no number can hold is no number.
         if is_number && !value.as_str().parse::<f64>().is_ok_and(f64::is_finite) {
             return Err(Invalid);
         }
-        members.insert(name.into(), value);
+        each(name, value);
         Ok(())
-    })?;
-    Ok(members)
+    })
 }
 
 /// The two strings of a login.
 pub(super) fn credentials(data: &str) -> Result<(String, String), Fault> {
-    let members = object(data).map_err(|_| Fault::NotAnObject)?;
-    let get = |name: &str| members.get(name).ok_or(Fault::KeyMissing);
-    let [user, token] = [get("userID")?, get("token")?];
-    let text = |value: &Literal<'_>| value.text().ok().flatten().map(Cow::into_owned).ok_or(Fault::Parameter);
+    let (mut user, mut token) = (None, None);
+    let outcome = object(data, |name, value| match name {
+        "userID" => user = Some(value),
+        "token" => token = Some(value),
+        _ => {}
+    });
+    outcome.map_err(|_| Fault::NotAnObject)?;
+    let [user, token] = [user.ok_or(Fault::KeyMissing)?, token.ok_or(Fault::KeyMissing)?];
+    let text = |value: Literal<'_>| value.text().ok().flatten().map(Cow::into_owned).ok_or(Fault::Parameter);
     Ok((text(user)?, text(token)?))
 }
 

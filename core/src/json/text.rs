@@ -6,18 +6,31 @@ use alloc::vec::Vec;
 
 /// The text that stands between the quotes of a valid string.
 pub(super) fn unescape(escaped: &str) -> Cow<'_, str> {
-    let Some(first) = escaped.find('\\') else { return Cow::Borrowed(escaped) };
+    let bytes = escaped.as_bytes();
+    let next = |from: usize| bytes[from..].iter().position(|byte| *byte == b'\\').map(|at| from + at);
+    let Some(mut at) = next(0) else { return Cow::Borrowed(escaped) };
     let mut text = String::with_capacity(escaped.len());
-    let (plain, mut rest) = escaped.split_at(first);
-    text.push_str(plain);
-    while let Some(escape) = rest.strip_prefix('\\') {
-        let (character, behind) = read_escape(escape);
-        text.push(character);
-        let next = behind.find('\\').unwrap_or(behind.len());
-        let (plain, again) = behind.split_at(next);
-        text.push_str(plain);
-        rest = again;
+    let mut from = 0;
+    loop {
+        text.push_str(&escaped[from..at]);
+        from = match bytes.get(at + 1) {
+            // JSON in a string is full of these.
+            Some(byte @ (b'"' | b'\\' | b'/')) => {
+                text.push(char::from(*byte));
+                at + 2
+            }
+            _ => {
+                let (character, behind) = read_escape(&escaped[at + 1..]);
+                text.push(character);
+                escaped.len() - behind.len()
+            }
+        };
+        match next(from) {
+            Some(next) => at = next,
+            None => break,
+        }
     }
+    text.push_str(&escaped[from..]);
     Cow::Owned(text)
 }
 
@@ -55,34 +68,54 @@ fn read_unit(digits: &str) -> (u32, &str) {
     (u32::from_str_radix(unit, 16).unwrap_or(0xfffd), rest)
 }
 
+/// Which bytes may not stand in a string as they are, or begin something that may not.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < special.len() {
+        // U+2028 and U+2029, which end a line in JavaScript, begin with the last of these.
+        special[byte] = matches!(byte as u8, ..0x20 | b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+        byte += 1;
+    }
+    special
+};
+
 /// Appends `text` as a string, escaped as Go does it: what HTML and JavaScript would trip over, too.
 pub fn push_text(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let bytes = text.as_bytes();
-    let mut plain_from = 0;
-    for (at, byte) in bytes.iter().copied().enumerate() {
-        // U+2028 and U+2029 end a line in JavaScript.
-        let line_end = byte == 0xe2 && matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9]));
-        if !line_end && !matches!(byte, ..0x20 | b'"' | b'\\' | b'<' | b'>' | b'&') {
+    let (mut plain_from, mut from) = (0, 0);
+    while let Some(at) = bytes[from..].iter().position(|byte| SPECIAL[usize::from(*byte)]) {
+        let at = from + at;
+        let line_end = matches!(bytes.get(at..at + 3), Some([0xe2, 0x80, 0xa8 | 0xa9]));
+        from = at + if line_end { 3 } else { 1 };
+        if bytes[at] == 0xe2 && !line_end {
             continue;
         }
         out.extend_from_slice(&bytes[plain_from..at]);
-        plain_from = at + if line_end { 3 } else { 1 };
-        match byte {
-            _ if line_end => out.extend_from_slice(&[b'\\', b'u', b'2', b'0', b'2', bytes[at + 2] - 0x70]),
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0x08 => out.extend_from_slice(b"\\b"),
-            0x0c => out.extend_from_slice(b"\\f"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            _ => {
-                let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0x0f)]];
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digits[0], digits[1]]);
-            }
+        plain_from = from;
+        match bytes[at] {
+            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+            byte => push_escape(out, byte, bytes[from - 1]),
         }
     }
     out.extend_from_slice(&bytes[plain_from..]);
     out.push(b'"');
+}
+
+/// The escape of what begins with the byte `first` and ends with `last`.
+fn push_escape(out: &mut Vec<u8>, first: u8, last: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match first {
+        0xe2 => out.extend_from_slice(&[b'\\', b'u', b'2', b'0', b'2', last - 0x70]),
+        0x08 => out.extend_from_slice(b"\\b"),
+        0x0c => out.extend_from_slice(b"\\f"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        _ => {
+            let digits = [HEX[usize::from(first >> 4)], HEX[usize::from(first & 0x0f)]];
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digits[0], digits[1]]);
+        }
+    }
 }

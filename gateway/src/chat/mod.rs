@@ -58,11 +58,7 @@ fn answer<R: Runtime>(config: &Arc<ServerConfig>, asked: &Asked<R>) -> Reply<R> 
 }
 
 /// Where only the first may have an id it is decided here, while whoever comes second can still be told by a status.
-fn reserve<R>(
-    config: &ServerConfig,
-    user: u64,
-    visit: &Visit<R>,
-) -> Result<Option<Reservation>, Refusal> {
+fn reserve<R>(config: &ServerConfig, user: u64, visit: &Visit<R>) -> Result<Option<Reservation>, Refusal> {
     let badge = config.badge();
     if badge.admission != Some(Admission::RejectNew) {
         return Ok(None);

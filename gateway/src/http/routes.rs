@@ -7,9 +7,7 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION};
 use hyper::{Request, StatusCode};
 use linkspan_core::drain::Phase;
-use linkspan_core::http::router::{
-    Decision, RedirectStatus, RegisterError, Reply as Refusal, Router, Style,
-};
+use linkspan_core::http::router::{Decision, RedirectStatus, RegisterError, Reply as Refusal, Router, Style};
 use linkspan_runtime::Runtime;
 
 use super::{Answer, Reply, Site, Visit, full, text};

@@ -58,13 +58,7 @@ impl<R: Runtime> Clerk<R> {
     /// A queue that grew beyond this is given back when it is empty.
     const KEEP: usize = 16;
 
-    pub(super) fn new(
-        office: Arc<Office>,
-        runtime: R,
-        caller: Caller,
-        client: IpAddr,
-        place: Place,
-    ) -> Self {
+    pub(super) fn new(office: Arc<Office>, runtime: R, caller: Caller, client: IpAddr, place: Place) -> Self {
         let waiting = VecDeque::new();
         Self { office, runtime, caller, client, waiting, running: None, opened: false, _place: place }
     }

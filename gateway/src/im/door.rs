@@ -95,7 +95,9 @@ fn reject(rejection: Rejection) -> Answer {
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(Door::VERSION_HEADER.1));
     match rejection {
         Rejection::MethodNotAllowed => _ = headers.insert(ALLOW, HeaderValue::from_static("GET")),
-        Rejection::Unavailable | Rejection::TooManyFailures => _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("5")),
+        Rejection::Unavailable | Rejection::TooManyFailures => {
+            _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("5"))
+        }
         _ => {}
     }
     answer

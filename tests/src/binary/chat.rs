@@ -6,8 +6,8 @@ use std::sync::Barrier;
 
 use serde_json::{Value, json};
 
-use super::{Process, eventually};
 use super::web::{Said, Web};
+use super::{Process, eventually};
 use crate::vectors;
 
 const CHAT: [&str; 4] = ["serve", "--http", "127.0.0.1:0", "--chat"];

@@ -137,7 +137,9 @@ impl Dialect for Toy {
             ToyCommand::Pay => self.pay(cx),
             ToyCommand::Close => cx.close(CloseReason::Finished),
             ToyCommand::Register(key) => _ = cx.register(key),
-            ToyCommand::Reserve(key) => _ = cx.reserve(key, Badge { device: Device::of(Platform::WEB), ..Badge::default() }),
+            ToyCommand::Reserve(key) => {
+                _ = cx.reserve(key, Badge { device: Device::of(Platform::WEB), ..Badge::default() })
+            }
             ToyCommand::Unregister(key) => cx.unregister(&key),
             ToyCommand::Watch(key) => _ = cx.watch(key),
             ToyCommand::Unwatch(key) => cx.unwatch(&key),

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
-
 use super::store::{Conversation, Draft, Kept, Profile, Store};
 
 /// How much a [`Memory`] keeps; beyond it the oldest of all messages goes, and with the last message its conversation.
@@ -128,12 +126,11 @@ impl State {
     }
 
     fn append(&mut self, draft: Draft, limits: &MemoryLimits) -> Kept {
-        let Draft { sender, receiver, id, sent, mut message } = draft;
-        let pair = pair(&sender, &receiver);
+        let pair = pair(&draft.sender, &draft.receiver);
         let known = self.talks.get(&pair);
         let (seq, is_first, read) = known.map_or((1, true, [0; 2]), |talk| (talk.seq + 1, false, talk.read));
-        message.insert("seq".into(), Value::from(seq));
-        let text = bytes::Bytes::from(Value::Object(message).to_string());
+        let text = draft.text(seq);
+        let Draft { sender, id, sent, .. } = draft;
         let kept = Kept { id, seq, text, is_first };
         let (from_first, age) = (*pair.0 == *sender, self.next_age);
         let message = Message { kept: kept.clone(), sent, age, from_first };
@@ -145,9 +142,12 @@ impl State {
         self.next_age += 1;
         self.bytes += message.cost();
         self.ages.insert(age, pair.clone());
-        self.peers.insert((Arc::clone(&pair.1), Arc::clone(&pair.0)));
-        self.peers.insert(pair.clone());
-        let talk = self.talks.entry(pair).or_insert_with(|| Talk { read, ..Talk::default() });
+        let peers = &mut self.peers;
+        let talk = self.talks.entry(pair).or_insert_with_key(|pair| {
+            peers.insert((Arc::clone(&pair.1), Arc::clone(&pair.0)));
+            peers.insert(pair.clone());
+            Talk { read, ..Talk::default() }
+        });
         talk.seq = seq;
         // Whoever writes has read.
         talk.read[usize::from(!from_first)] = seq;
@@ -229,7 +229,8 @@ mod tests {
 
     fn draft(sender: &str, receiver: &str, id: &str) -> Draft {
         let (sender, receiver, id) = (sender.into(), receiver.into(), id.into());
-        Draft { sender, receiver, id, sent: 1, message: serde_json::Map::new() }
+        let members = format!("\"clientMsgID\":\"{id}\"");
+        Draft { sender, receiver, id, sent: 1, members }
     }
 
     fn ids(kept: &[Kept]) -> Vec<&str> {
@@ -289,7 +290,7 @@ mod tests {
             let memory = Memory::new(MemoryLimits { bytes: 4 * 1024, ..MemoryLimits::default() });
             for (id, size) in [100, 3000, 10, 9000, 700].into_iter().enumerate() {
                 let mut draft = draft("a", "b", &id.to_string());
-                draft.message.insert("content".into(), Value::from("x".repeat(size)));
+                draft.members += &format!(",\"content\":\"{}\"", "x".repeat(size));
                 memory.append(draft, |_| ()).await;
                 assert!(memory.usage().1 <= 4 * 1024);
             }

@@ -1,9 +1,11 @@
 //! Messages and conversations as v2 clients read them.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::{Map, Value, json};
+use linkspan_core::json;
+use serde_json::{Map, Value};
 
 use super::store::{Conversation, Draft};
 use super::{Caller, now};
@@ -60,7 +62,7 @@ pub(super) fn text(caller: &Caller, content: String) -> Map<String, Value> {
 
 /// A new message with content of the application's own.
 pub(super) fn custom(caller: &Caller, data: &str, extension: &str, description: &str) -> Map<String, Value> {
-    let element = json!({"data": data, "description": description, "extension": extension});
+    let element = serde_json::json!({"data": data, "description": description, "extension": extension});
     let mut message = message(caller, content::CUSTOM, element.to_string());
     message.insert("customElem".into(), element);
     message
@@ -72,9 +74,9 @@ pub(super) struct Address<'a> {
     pub(super) now: u64,
 }
 
-/// What a client has made of a message, with what it may not decide.
-fn address(message: &mut Map<String, Value>, caller: &Caller, Address { receiver, now }: Address<'_>) {
-    let fields = [
+/// What a client may not decide about a message.
+fn decided(caller: &Caller, Address { receiver, now }: Address<'_>) -> [(&'static str, Value); 8] {
+    [
         ("sendID", Value::from(caller.user())),
         ("recvID", receiver.into()),
         ("groupID", "".into()),
@@ -83,32 +85,57 @@ fn address(message: &mut Map<String, Value>, caller: &Caller, Address { receiver
         ("sendTime", now.into()),
         ("serverMsgID", new_id().into()),
         ("status", status::SENT.into()),
-    ];
-    for (name, value) in fields {
-        message.insert(name.into(), value);
-    }
+    ]
 }
 
-/// A message that is about to be kept; who sends it is whoever calls.
-pub(super) fn outgoing(caller: &Caller, receiver: &str, mut message: Map<String, Value>, now: u64) -> Draft {
-    address(&mut message, caller, Address { receiver, now });
-    let id = message.get("clientMsgID").and_then(Value::as_str).filter(|id| !id.is_empty());
-    let id = id.map_or_else(new_id, str::to_owned);
-    message.insert("clientMsgID".into(), id.clone().into());
+/// A message that is about to be kept; who sends it is whoever calls. What the client has made of it is taken over as
+/// it stands there, but for what it may not decide. `None` if it is no JSON object.
+pub(super) fn outgoing(caller: &Caller, receiver: &str, message: &str, now: u64) -> Option<Draft> {
+    let decided = decided(caller, Address { receiver, now });
+    let mut members = Vec::with_capacity(message.len() + 256);
+    let (mut id, mut is_object) = (None, message.trim_start().starts_with('{'));
+    let outcome = json::members(message.as_bytes(), |name, value| {
+        match name {
+            "clientMsgID" => id = value.text().ok().flatten().filter(|id| !id.is_empty()),
+            "seq" => {}
+            name if decided.iter().any(|(own, _)| *own == name) => {}
+            name => {
+                json::push_text(&mut members, name);
+                members.push(b':');
+                members.extend_from_slice(value.as_str().as_bytes());
+                members.push(b',');
+            }
+        }
+        Ok(())
+    });
+    is_object &= outcome.is_ok();
+    let id = id.map_or_else(new_id, Cow::into_owned);
+    members.extend_from_slice(b"\"clientMsgID\":");
+    json::push_text(&mut members, &id);
+    for (name, value) in decided {
+        members.extend_from_slice(b",\"");
+        members.extend_from_slice(name.as_bytes());
+        members.extend_from_slice(b"\":");
+        match value {
+            Value::String(text) => json::push_text(&mut members, &text),
+            other => members.extend_from_slice(other.to_string().as_bytes()),
+        }
+    }
     let (sender, receiver) = (caller.user().into(), receiver.into());
-    Draft { sender, receiver, id, sent: now, message }
+    let members = String::from_utf8(members).ok().filter(|_| is_object)?;
+    Some(Draft { sender, receiver, id, sent: now, members })
 }
 
 /// A sign that somebody types.
 pub(super) fn typing(caller: &Caller, to: Address<'_>, tip: String) -> Map<String, Value> {
     let mut message = message(caller, content::TYPING, tip);
-    address(&mut message, caller, to);
+    message.extend(decided(caller, to).into_iter().map(|(name, value)| (String::from(name), value)));
     message
 }
 
 /// One side of a conversation.
 pub(super) fn conversation(one: &Conversation) -> Value {
-    json!({
+    serde_json::json!({
         "conversationID": format!("{SINGLE}{}", one.peer),
         "conversationType": SINGLE_TYPE,
         "userID": one.peer,

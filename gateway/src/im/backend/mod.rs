@@ -149,8 +149,7 @@ async fn send_message(
         return Err(Answer::failure(803, "args failed: there are no groups here"));
     }
     let to = key(&receiver)?;
-    let Ok(Value::Object(message)) = serde_json::from_str(&message) else { return Err(args_failed()) };
-    let draft = outgoing(&caller, &receiver, message, now());
+    let draft = outgoing(&caller, &receiver, &message, now()).ok_or_else(args_failed)?;
     let is_other = receiver != caller.user();
     let kept = store
         .append(draft, |kept| {

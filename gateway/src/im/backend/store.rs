@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use bytes::Bytes;
 use serde::Serialize;
 
 /// Where the built-in functions keep users, conversations and messages.
@@ -63,8 +64,16 @@ pub struct Draft {
     pub id: String,
     /// When it was sent, in milliseconds since 1970.
     pub sent: u64,
-    /// The message, without the sequence number.
-    pub message: serde_json::Map<String, serde_json::Value>,
+    /// What it says, but for its sequence number: the members of a JSON object, without the braces.
+    pub members: String,
+}
+
+impl Draft {
+    /// The whole message, as clients read it.
+    pub fn text(&self, seq: u64) -> Bytes {
+        let members = &self.members;
+        format!("{{{members},\"seq\":{seq}}}").into()
+    }
 }
 
 /// A message that is kept.
@@ -76,7 +85,7 @@ pub struct Kept {
     /// Its place in the conversation, from 1.
     pub seq: u64,
     /// The whole message, as clients read it: JSON.
-    pub text: bytes::Bytes,
+    pub text: Bytes,
     /// Whether it is the first of its conversation.
     pub is_first: bool,
 }
@@ -90,7 +99,7 @@ pub struct Conversation {
     /// How many messages of the other the user has not read.
     pub unread: u64,
     /// The last message: JSON.
-    pub latest: bytes::Bytes,
+    pub latest: Bytes,
     /// When it was sent, in milliseconds since 1970.
     pub latest_sent: u64,
 }
