@@ -9,8 +9,8 @@ const { address, check, equal, run } = require('./lib.js');
 
 const options = { executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] };
 
-/** `search` is what follows the address of the page; it is there once its status is `state`. */
-async function open(browser, url, problems, settings, search = '', state = 'open') {
+/** `search` is what follows the address of the page. */
+async function open(browser, url, problems, settings, search = '') {
   const context = await browser.newContext({ viewport: { width: 1200, height: 860 }, ...settings });
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
@@ -20,7 +20,7 @@ async function open(browser, url, problems, settings, search = '', state = 'open
   });
   page.on('request', (request) => request.url().startsWith(url) || problems.push(`loads ${request.url()}`));
   await page.goto(`${url}${search}`);
-  await page.waitForSelector(`#status[data-state="${state}"]`);
+  await page.waitForSelector('#status[data-state="open"]');
   return page;
 }
 
@@ -84,7 +84,7 @@ async function direct(one, two, directory) {
 /** Two users of the IM tab; the server lets one browser of a user in (policy 1), and takes any token (none). */
 async function instant(browser, url, problems, directory) {
   const enter = async (settings, name, token) => {
-    const page = await open(browser, url, problems, settings, '', 'closed');
+    const page = await open(browser, url, problems, settings);
     await page.getByRole('link', { name: 'Instant messages' }).click();
     await page.getByLabel('Your user').fill(name);
     await page.getByRole('textbox', { name: 'Token' }).fill(token);

@@ -17,6 +17,8 @@ pub mod laws;
 pub mod memory;
 pub mod models;
 pub mod pair;
+#[cfg(feature = "drivers")]
+pub mod secure;
 pub mod transcripts;
 pub mod tunnel;
 pub mod vectors;

@@ -1,15 +1,10 @@
 //! `/connect`: who comes in, and what the others are told.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
 
-use futures_rustls::TlsAcceptor;
-use futures_rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use futures_rustls::rustls::ServerConfig;
-use futures_rustls::rustls::crypto::ring;
 use linkspan_gateway::tls::Tls;
 use linkspan_gateway::tunnel::Secret;
+use linkspan_tests::secure::secure;
 
 use crate::site::{AgentConfig, AgentSite, Kind, Server, dial, echo, forwards, loopback, tcp};
 
@@ -94,23 +89,12 @@ pub(crate) fn tokens_of_agents(kind: Kind) {
 
 /// Behind something that terminates TLS, with a certificate of its own authority.
 pub(crate) fn a_secured_door(kind: Kind) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let name = format!("linkspan-{}-{kind:?}.pem", std::process::id());
-    let file: PathBuf = std::env::temp_dir().join(name);
-    std::fs::write(&file, made.cert.pem()).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
     let server = Server::start(kind, forwards(&[tcp(echo())]));
-    let port = terminate(TlsAcceptor::from(Arc::new(config)), server.http);
-    let door = || format!("wss://localhost:{port}/connect").parse().unwrap();
+    let secured = secure(&format!("{kind:?}"), server.http);
+    let door = || format!("wss://localhost:{}/connect", secured.port).parse().unwrap();
     // Who does not know the authority does not come in.
     let stranger = AgentSite::start_with(kind, AgentConfig::new(door()));
-    let tls = Some(Tls::new(Some(&file)).unwrap());
+    let tls = Some(Tls::new(Some(&secured.authority)).unwrap());
     let agent = AgentSite::start_with(kind, AgentConfig { tls, ..AgentConfig::new(door()) });
     agent.until_connected(1);
     let mut stream = server.dial();
@@ -120,34 +104,4 @@ pub(crate) fn a_secured_door(kind: Kind) {
     writing.join().unwrap();
     server.until_clients(1);
     drop(stranger);
-    std::fs::remove_file(&file).unwrap();
-}
-
-/// Terminates TLS before `to`; the port.
-fn terminate(acceptor: TlsAcceptor, to: std::net::SocketAddr) -> u16 {
-    use smol::io::{AsyncWriteExt, copy, split};
-    use smol::net::{TcpListener, TcpStream};
-    let listener = smol::block_on(TcpListener::bind(loopback())).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        smol::block_on(async {
-            while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
-                smol::spawn(async move {
-                    let Ok(outer) = acceptor.accept(stream).await else { return };
-                    let Ok(inner) = TcpStream::connect(to).await else { return };
-                    let (outer_in, mut outer_out) = split(outer);
-                    let mut inner_out = inner.clone();
-                    let up = async { _ = copy(outer_in, &mut inner_out).await };
-                    let down = async {
-                        let _ = copy(inner, &mut outer_out).await;
-                        let _ = outer_out.close().await;
-                    };
-                    smol::future::or(up, down).await;
-                })
-                .detach();
-            }
-        });
-    });
-    port
 }
