@@ -113,6 +113,11 @@ impl Push {
         self.0.origin == Origin::Im(asker)
     }
 
+    /// Whether the body is a reply of the IM dialect that whoever publishes it has sent to its own peer already.
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(self.0.origin, Origin::Im(asker) if asker != 0)
+    }
+
     /// The event name.
     pub fn route(&self) -> &Bytes {
         &self.0.route

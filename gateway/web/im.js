@@ -54,7 +54,7 @@ export class ImClient {
   #receive(text) {
     const frame = JSON.parse(text);
     const { event, errCode, errMsg, data, operationID } = frame;
-    this.#frame('in', event, errCode === 0 ? data : `${errCode} ${errMsg}`);
+    this.#frame('in', event, errCode === 0 ? data || errMsg : `${errCode} ${errMsg}`);
     const call = this.#calls.get(operationID);
     if (!call) return this.#heard(event, data, frame);
     this.#calls.delete(operationID);

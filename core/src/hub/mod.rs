@@ -176,14 +176,20 @@ impl<M: Clone> Hub<M> {
 
     fn publish(&mut self, from: Option<Address<M>>, to: &To, push: Push, actions: &mut Actions<Action<M>>) {
         if push.overflow() == Overflow::Backpressure {
-            self.tell_of_congestion(from, to, actions);
+            self.tell_of_congestion(from.clone(), to, actions);
         }
         let recipients = match to {
             To::Key(key) => self.sessions.recipients(key),
             To::Devices { key, platforms } => self.sessions.recipients_on(key, *platforms),
             To::Group(group) => self.groups.recipients(group),
         };
+        // Most users have one connection, which has its answers before the hub hears of them.
+        let is_told = |to: &Recipients<M>| {
+            let own = from.as_ref().map(|from| from.conn);
+            push.is_answered() && matches!(to, Recipients::One(one) if Some(one.conn) == own)
+        };
         actions.push(match recipients {
+            Some(to) if is_told(&to) => return,
             Some(to) => Action::Deliver { to, delivery: Delivery::Push(push) },
             None => Action::Mark(Mark::Undeliverable),
         });

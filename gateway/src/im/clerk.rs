@@ -120,17 +120,23 @@ impl<R: Runtime> Clerk<R> {
         });
     }
 
-    /// Starts one call; answers at once what cannot be started.
-    fn start(&mut self, waiting: Waiting) -> Option<ServerCommand> {
+    /// Starts one call; answers at once what cannot be started, and what is finished when it has begun.
+    fn start(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Option<ServerCommand> {
         let Waiting { ticket, call, span } = waiting;
         let table = &self.office.table;
-        let started = std::panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(|| table.start(&call))));
-        match started {
-            Ok(Ok(answer)) => {
+        let begin = || match table.start(&call) {
+            Ok(mut answer) => match answer.as_mut().poll(cx) {
+                Poll::Ready(answer) => Ok(answer),
+                Poll::Pending => Err(answer),
+            },
+            Err(answer) => Ok(answer),
+        };
+        match std::panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(begin))) {
+            Ok(Ok(answer)) => Some(done(ticket, &span, answer)),
+            Ok(Err(answer)) => {
                 self.running = Some(Running { ticket, span, answer, limit: None });
                 None
             }
-            Ok(Err(answer)) => Some(done(ticket, &span, answer)),
             Err(_) => Some(panicked(ticket, &span)),
         }
     }
@@ -158,7 +164,8 @@ impl<R: Runtime> Clerk<R> {
 }
 
 fn done(ticket: Ticket, span: &Span, answer: Answer) -> ServerCommand {
-    span.in_scope(|| tracing::debug!(code = answer.code, "call"));
+    // Named as the parent, so that a line that nobody reads costs nothing.
+    tracing::debug!(parent: span, code = answer.code, "call");
     ServerCommand::Answer { ticket, answer, audience: Audience::User }
 }
 
@@ -227,7 +234,7 @@ impl<R: Runtime> App<Server> for Clerk<R> {
                 }
                 return Poll::Pending;
             };
-            if let Some(command) = self.start(waiting) {
+            if let Some(command) = self.start(waiting, cx) {
                 return Poll::Ready(command);
             }
         }

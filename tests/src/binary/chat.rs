@@ -214,6 +214,42 @@ pub fn hostile_messages_end_their_own_connection(program: &str) {
     gateway.stop();
 }
 
+/// Tiny frames, pings that nobody asked for and whose answers nobody reads, a message in ever more pieces: others are
+/// served meanwhile, and so is whoever stops it.
+pub fn floods_concern_nobody_else(program: &str) {
+    let (mut gateway, address) = serve(program, &[]);
+    let mut bystander = Web::open(address, "/ws/1");
+    let mut eve = Web::open(address, "/ws/2");
+    let own = message(1, "alive");
+    let floods = [super::wire::frame(1, b"{}"), super::wire::frame(9, b""), super::wire::frame(10, b"x")];
+    for flood in floods {
+        eve.raw(&flood.repeat(5_000)).expect("it reads");
+        bystander.text(&own).expect("it reads");
+        assert_eq!(bystander.next(), Said::Text(own.clone()));
+    }
+    let mark = message(2, "enough");
+    eve.text(&mark).expect("it reads");
+    loop {
+        match eve.next() {
+            Said::Text(text) if text == mark => break,
+            Said::Pong(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    // Never the last piece: ended where a message may be no longer, whatever the pieces are.
+    let piece = |opcode| {
+        let mut piece = super::wire::frame(opcode, b" ");
+        piece[0] &= 0x7f;
+        piece
+    };
+    let _ = eve.raw(&[piece(1), piece(0).repeat(70_000)].concat());
+    assert_eq!(eve.next(), Said::Close(1009, "package too large".to_owned()));
+    bystander.text(&own).expect("it reads");
+    assert_eq!(bystander.next(), Said::Text(own));
+    bystander.leave();
+    gateway.stop();
+}
+
 /// 2,000 messages from 50 senders at once: none is lost, each sender's stay in order.
 pub fn fifty_senders_and_one_receiver(program: &str) {
     const SENDERS: u64 = 50;

@@ -15,12 +15,16 @@ fn serve(program: &str, more: &[&str]) -> (Process, SocketAddr) {
 
 /// A page of another host is told why it may not; no page at all may.
 pub fn pages_of_other_hosts_are_refused(program: &str) {
-    let more = ["--pomelo-ws", "127.0.0.1:0", "--origin", "https://game.example,http://localhost:7777"];
-    for (more, listed) in [(&[][..], false), (&more[..2], false), (&more[..], true)] {
+    let any = "127.0.0.1:0";
+    let listed = ["--origin", "https://game.example,http://localhost:7777"];
+    let listeners = ["--pomelo-ws", any, "--im", any, "--im-token", "none"];
+    let both = [&listeners[..], &listed].concat();
+    for (more, listed) in [(&[][..], false), (&listeners, false), (&both, true)] {
         let (mut gateway, http) = serve(program, more);
         let mut listeners = vec![(http, "/ws/1")];
         if !more.is_empty() {
             listeners.push((gateway.listening("pomelo-ws"), "/"));
+            listeners.push((gateway.listening("im"), "/?sendID=ann&token=any&platformID=5"));
         }
         for (address, path) in listeners {
             let ask = |origin: &str| Web::connect(address).upgrade(path, &format!("Origin: {origin}\r\n"));

@@ -66,6 +66,7 @@ macro_rules! binary_tests {
             chat::every_script_does_what_is_expected,
             chat::every_request_is_answered,
             chat::hostile_messages_end_their_own_connection,
+            chat::floods_concern_nobody_else,
             chat::fifty_senders_and_one_receiver,
             chat::of_two_in_the_same_instant_one_is_refused,
             chat::policies_are_flags,
