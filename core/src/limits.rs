@@ -99,15 +99,20 @@ pub struct Limits {
     /// How much one stream may have unread before its sender is paused, in bytes; every piece counts for at least 256.
     /// Default 2 MiB.
     pub tunnel_stream_pause: u32,
-    /// How much one stream may have unread, and as much unsent, before it is ended, in bytes. Default 16 MiB.
+    /// How much one stream may have unread whose sender counts credit (both ends are Linkspan), in bytes; every piece
+    /// counts for at least 256. It is also the most of a stream that is on its way at once: 1 MiB carries 10 MB/s at
+    /// 100 ms. Default 1 MiB; a stream begins with [`tunnel_first_window`](Self::tunnel_first_window).
+    pub tunnel_stream_window: u32,
+    /// How much one stream may have unread, and as much unsent, before it is ended, in bytes. A sender that is paused
+    /// has up to two sockets' buffers on the way, so this must hold what a kernel gives them. Default 64 MiB.
     pub tunnel_stream_bytes: u32,
-    /// How much all streams of a session may have unread, and as much unsent, in bytes. Default 64 MiB.
+    /// How much all streams of a session may have unread, and as much unsent, in bytes. Default 128 MiB.
     pub tunnel_session_bytes: u64,
     /// How much of one stream may be written and not sent before its writer waits, in bytes; half of it may be in the
     /// session's core. Default 256 KiB.
     pub tunnel_write_window: u32,
     /// How much stream data may be in the send queue, in bytes: what a control message may have to wait for.
-    /// Default 64 KiB; one message of 32 KiB goes in any case.
+    /// Default 160 KiB; one message goes in any case, of up to 32 KiB to an original and 64 KiB to one of ours.
     pub tunnel_window: u32,
     /// Dials per second that the peer of one tunnel session may ask for, sustained. Default 1,000; 0 is no limit.
     pub tunnel_connects_per_second: u32,
@@ -214,7 +219,7 @@ impl Limits {
     }
 
     /// The counts that must not be 0.
-    fn counts(&self) -> [(&'static str, u64); 35] {
+    fn counts(&self) -> [(&'static str, u64); 36] {
         [
             ("receive_max", u64::from(self.receive_max)),
             ("send_max", u64::from(self.send_max)),
@@ -239,6 +244,7 @@ impl Limits {
             ("tunnel_dials_per_target", u64::from(self.tunnel_dials_per_target)),
             ("tunnel_receive_max", u64::from(self.tunnel_receive_max)),
             ("tunnel_stream_pause", u64::from(self.tunnel_stream_pause)),
+            ("tunnel_stream_window", u64::from(self.tunnel_stream_window)),
             ("tunnel_stream_bytes", u64::from(self.tunnel_stream_bytes)),
             ("tunnel_session_bytes", self.tunnel_session_bytes),
             ("tunnel_write_window", u64::from(self.tunnel_write_window)),
@@ -302,6 +308,16 @@ impl Limits {
             + u64::from(self.mailbox) * 96
     }
 
+    /// The credit with which the peer of a tunnel session begins each stream, in bytes: half of
+    /// [`tunnel_session_bytes`](Self::tunnel_session_bytes), shared by all [`tunnel_streams`](Self::tunnel_streams),
+    /// but 1 KiB at least and [`tunnel_stream_window`](Self::tunnel_stream_window) at most. Streams that are read grow
+    /// into the other half.
+    pub fn tunnel_first_window(&self) -> u32 {
+        let share = self.tunnel_session_bytes / 2 / u64::from(self.tunnel_streams.max(1));
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        share.min(self.tunnel_stream_window).max(1024)
+    }
+
     /// The most memory that one tunnel session can make the gateway hold, in bytes:
     /// [`connection_bytes_max`](Self::connection_bytes_max), twice
     /// [`tunnel_session_bytes`](Self::tunnel_session_bytes) for what is unread and unsent, and 512 bytes for each of
@@ -356,10 +372,11 @@ impl Default for Limits {
             tunnel_dials_per_target: 64,
             tunnel_receive_max: Self::BODY_MAX,
             tunnel_stream_pause: 2 * 1024 * 1024,
-            tunnel_stream_bytes: 16 * 1024 * 1024,
-            tunnel_session_bytes: 64 * 1024 * 1024,
+            tunnel_stream_window: 1024 * 1024,
+            tunnel_stream_bytes: 64 * 1024 * 1024,
+            tunnel_session_bytes: 128 * 1024 * 1024,
             tunnel_write_window: 256 * 1024,
-            tunnel_window: 64 * 1024,
+            tunnel_window: 160 * 1024,
             tunnel_connects_per_second: 1000,
             tunnel_connects_burst: 1000,
             tunnel_flips: 1000,

@@ -105,7 +105,7 @@ marks! {
     StreamRate => "stream_rate",
     /// A stream was ended because more waited in it than may.
     StreamOverflow => "stream_overflow",
-    /// A stream was ended because the peer paused and resumed it for nothing too often.
+    /// A stream was ended because the peer paused and resumed it for nothing too often, or granted it too much.
     StreamFlapping => "stream_flapping",
     /// A dial was refused: as many as may go to that address at a time.
     TargetFull => "target_full",

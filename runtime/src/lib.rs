@@ -12,6 +12,7 @@
 //! - [`stop`] ends all of them gracefully.
 
 mod accept;
+mod ahead;
 mod app;
 mod clock;
 mod drive;

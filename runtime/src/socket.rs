@@ -18,6 +18,8 @@ use crate::{Metered, Outbox, Received, Transport};
 
 /// So much is encoded before it is brought to the socket with one write.
 const BATCH: usize = 16 * 1024;
+/// The same of a transport for [bulk](SocketTransport::bulk).
+const BULK_BATCH: usize = 128 * 1024;
 /// The library allocates this much for each connection, and keeps it.
 const READ_BUFFER: usize = 4 * 1024;
 /// The longest header of a WebSocket frame.
@@ -29,6 +31,8 @@ pub struct SocketTransport<S> {
     socket: WebSocketStream<Metered<S>>,
     /// What the meter showed at the last look.
     written: u64,
+    /// So many bytes are encoded before they are brought to the socket.
+    batch: usize,
     /// Bytes encoded since everything was written.
     unflushed: usize,
     /// Something was encoded, by us or by the library, and is not yet written.
@@ -58,7 +62,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketTransport<S> {
 
     /// The transport over a WebSocket that was made with [`config`](Self::config).
     pub const fn over(socket: WebSocketStream<Metered<S>>) -> Self {
-        Self { socket, written: 0, unflushed: 0, dirty: false, goodbye: Goodbye::Unsaid }
+        Self { socket, written: 0, batch: BATCH, unflushed: 0, dirty: false, goodbye: Goodbye::Unsaid }
+    }
+
+    /// The same transport for connections that carry much and are read at all times: while much comes it reads up to
+    /// 128 KiB at once, and it writes as much. One that carried much keeps a write buffer of that size.
+    #[must_use]
+    pub fn bulk(mut self) -> Self {
+        self.batch = BULK_BATCH;
+        self.socket.get_mut().read_ahead();
+        self
     }
 
     /// The bounds of a WebSocket: a message may hold a package of the greatest length and its header, and what is
@@ -68,8 +81,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketTransport<S> {
         let send = limits.send_max as usize + Frame::HEAD_MAX + HEADER_MAX;
         WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(2 * BATCH)
-            .max_write_buffer_size(2 * BATCH + send)
+            .write_buffer_size(2 * BULK_BATCH)
+            .max_write_buffer_size(2 * BULK_BATCH + send)
             .max_message_size(Some(receive))
             .max_frame_size(Some(receive))
     }
@@ -84,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> SocketTransport<S> {
     fn feed(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), CloseReason> {
         self.dirty = true;
         self.unflushed += message.len() + HEADER_MAX;
-        // The library is ready for more even after a write that would block; what it may hold is bounded by `BATCH`.
+        // The library is ready for more even after a write that would block; what it may hold is bounded by `batch`.
         let _ = Pin::new(&mut self.socket).poll_ready(cx);
         Pin::new(&mut self.socket).start_send(message).map_err(|error| reason(&error))
     }
@@ -112,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for SocketTransport<S> 
 
     fn poll_send(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox) -> Poll<Result<(), CloseReason>> {
         loop {
-            while self.unflushed < BATCH
+            while self.unflushed < self.batch
                 && let Some(frame) = outbox.pop()
             {
                 if let Some(message) = message(frame) {

@@ -101,6 +101,7 @@ impl Life {
         let role = if first & 1 == 0 { Role::Server } else { Role::Client };
         let config = TunnelConfig {
             is_peer_ours: first & 2 != 0,
+            peer_window: (first & 32 != 0).then_some(4096),
             may_peer_dial: first & 4 != 0,
             may_peer_announce: first & 8 != 0,
             ..TunnelConfig::new(role)
@@ -222,6 +223,7 @@ fn content(kind: u8, some: u8) -> Content {
         })
         .expect("a good key"),
         5 => Content::Sync(body.slice(..body.len() / 2)),
+        6 if some & 1 != 0 => Content::Credit(u32::from(some) << (some % 24)),
         6 => Content::Pause,
         _ => Content::Resume,
     }

@@ -52,6 +52,7 @@ on_all! {
     streams::bulk_echo,
     streams::full_duplex,
     streams::a_slow_reader_gets_all,
+    streams::sleeping_readers_lose_nothing,
 }
 
 on_both! {

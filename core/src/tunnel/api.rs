@@ -5,6 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::{CONNECT_MAX, ClientSession, EncodeError};
+use crate::Limits;
 
 /// Names one stream of one session; never used again, whatever the numbers on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +29,9 @@ pub struct TunnelConfig {
     /// Whether the handshake showed that the peer is one of ours ([`HEADER`](super::HEADER)): then both keep the two
     /// directions of the flow control apart, and nobody has to be probed.
     pub is_peer_ours: bool,
+    /// The credit with which we begin each stream, in bytes, if the peer [said](super::Hello) one in its header and so
+    /// did we; `None` (default) counts nothing, and pauses.
+    pub peer_window: Option<u32>,
     /// Whether the peer may ask for dials at all. If not, each is refused; the session lives on.
     pub may_peer_dial: bool,
     /// Whether the peer announces clients. If not, what it announces is ignored.
@@ -55,6 +59,7 @@ impl TunnelConfig {
         Self {
             role,
             is_peer_ours: false,
+            peer_window: None,
             may_peer_dial: role == Role::Client,
             may_peer_announce: false,
             name: ClientSession { client: Bytes::from_static(b"client"), session: 0 },
@@ -65,6 +70,17 @@ impl TunnelConfig {
             sync: Duration::from_secs(60),
             sync_grace: Duration::from_secs(10),
         }
+    }
+}
+
+impl TunnelConfig {
+    /// In what steps the application may report what it has [read](TunnelCommand::Read) of a new stream, in cost.
+    pub fn report_step(&self, limits: &Limits) -> u32 {
+        let step = match self.peer_window {
+            Some(_) => limits.tunnel_first_window() / 4,
+            None => limits.tunnel_stream_pause / 16,
+        };
+        step.max(1)
     }
 }
 
@@ -100,7 +116,8 @@ pub enum TunnelCommand {
         /// What; nothing is sent for an empty body.
         body: Bytes,
     },
-    /// The application is done with data that it was given: the sum of [`data_cost`].
+    /// The application is done with data that it was given: the sum of [`data_cost`]. It may be told in steps of up to
+    /// [`TunnelConfig::report_step`], or of a quarter of the [`Window`](TunnelNotice::Window) that was told since.
     Read {
         /// Which; also of a stream that has ended.
         stream: StreamId,
@@ -170,6 +187,14 @@ pub enum TunnelNotice {
         /// How many.
         bytes: u32,
     },
+    /// So much of a stream may be unread from now on, more than before: what was read may be reported in steps of up to
+    /// a quarter of it.
+    Window {
+        /// Which.
+        stream: StreamId,
+        /// How much, in cost.
+        cost: u32,
+    },
     /// The stream is over; its data came before.
     Ended {
         /// Which.
@@ -205,7 +230,8 @@ pub enum StreamEnd {
     Stalled,
     /// More waits in it than it, or the session, may hold.
     Overflow,
-    /// The peer paused and resumed it for nothing more than [`Limits::tunnel_flips`](crate::Limits::tunnel_flips) times.
+    /// The peer paused and resumed it for nothing more than [`Limits::tunnel_flips`](crate::Limits::tunnel_flips)
+    /// times, or granted more credit than there can be.
     Flapping,
 }
 

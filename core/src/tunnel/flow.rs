@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::session::{Cx, Tunnel};
-use super::stream::{BODY_MAX, State};
+use super::stream::{BODY_MAX, BODY_MAX_OURS, State};
 use super::{ClientSession, Content, EOF, StreamEnd, StreamId, TunnelNotice, data_cost};
-use crate::{Frame, Limits};
+use crate::{Frame, Limits, Mark};
 
 impl Tunnel {
     pub(super) fn write(&mut self, id: StreamId, body: Bytes, cx: &mut Cx<'_>) {
@@ -31,7 +31,8 @@ impl Tunnel {
     /// messages may have to wait for.
     pub(super) fn pump(&mut self, cx: &mut Cx<'_>) {
         let window = u64::from(cx.limits().tunnel_window);
-        while cx.unsent() == 0 || u64::from(cx.unsent()) + BODY_MAX as u64 <= window {
+        let body_max = if self.config.peer_window.is_some() { BODY_MAX_OURS } else { BODY_MAX };
+        while cx.unsent() == 0 || u64::from(cx.unsent()) + body_max as u64 <= window {
             let Some(id) = self.table.next_in_line() else { return };
             let Some(stream) = self.table.get(id) else { return };
             let wire = stream.wire;
@@ -55,13 +56,21 @@ impl Tunnel {
         let now = cx.now();
         let Some(stream) = self.table.get(id) else { return };
         (stream.heard_at, stream.was_missing) = (now, false);
-        if body.is_empty() || stream.state == State::Closing {
+        if body.is_empty() {
             return;
         }
         let cost = data_cost(&body);
         let full = || Some(Bytes::from_static(b"receive buffer full"));
-        if u64::from(stream.held) + u64::from(cost) > u64::from(cx.limits().tunnel_stream_bytes) {
+        let is_over = match &mut stream.credit {
+            Some(credit) => !credit.take_in(cost),
+            None => u64::from(stream.held) + u64::from(cost) > u64::from(cx.limits().tunnel_stream_bytes),
+        };
+        if is_over && stream.state != State::Closing {
             return self.end(id, StreamEnd::Overflow, full(), cx);
+        }
+        if stream.state == State::Closing {
+            // Nobody reads it, and what the peer still has would wait for ever.
+            return self.grant(id, cx);
         }
         while self.table.held + u64::from(cost) > cx.limits().tunnel_session_bytes {
             let victim = self.table.largest().unwrap_or(id);
@@ -77,7 +86,8 @@ impl Tunnel {
         let Some(stream) = self.table.get(id) else { return };
         stream.held += cost;
         // An original that has paused us holds back itself, and would take our pause for its own.
-        let may_pause = !stream.we_paused && (is_peer_ours || stream.paused.is_none());
+        let may_pause =
+            !stream.we_paused && stream.credit.is_none() && (is_peer_ours || stream.paused.is_none());
         if may_pause && u64::from(stream.held) > mark {
             (stream.we_paused, stream.must_wake) = (true, false);
             stream.give_cause();
@@ -85,9 +95,12 @@ impl Tunnel {
         }
     }
 
-    /// One stream may hold its own share, and a quarter of what is left of the session's.
+    /// One stream may hold its own share, and a quarter of what is left of the session's. All streams share one
+    /// connection: what its buffers bring after a pause comes once, and is set aside.
     pub(super) fn pause_mark(&self, limits: &Limits) -> u64 {
-        let left = limits.tunnel_session_bytes.saturating_sub(self.table.held);
+        let late = limits.tunnel_stream_bytes.saturating_sub(limits.tunnel_stream_pause);
+        let late = u64::from(late).min(limits.tunnel_session_bytes / 2);
+        let left = limits.tunnel_session_bytes.saturating_sub(late).saturating_sub(self.table.held);
         u64::from(limits.tunnel_stream_pause).min(left / 4)
     }
 
@@ -102,7 +115,43 @@ impl Tunnel {
 
     pub(super) fn read(&mut self, id: StreamId, cost: u32, cx: &mut Cx<'_>) {
         self.table.release(id, cost);
+        self.widen(id, cost, cx);
+        self.grant(id, cx);
         self.resume_if_low(id, cx);
+    }
+
+    /// A stream of which the application reads much may have more on its way, if that leaves enough for others.
+    fn widen(&mut self, id: StreamId, cost: u32, cx: &mut Cx<'_>) {
+        let (limit, half) = (cx.limits().tunnel_stream_window, cx.limits().tunnel_session_bytes / 2);
+        let room = half.saturating_sub(self.table.grown) / 4;
+        let Some(credit) = self.table.get(id).and_then(|stream| stream.credit.as_mut()) else { return };
+        if let Some(more) = credit.grow(cost, limit, room) {
+            let cost = credit.window;
+            self.table.grown += u64::from(more);
+            cx.notify(TunnelNotice::Window { stream: id, cost });
+        }
+    }
+
+    /// Lets a peer that counts send as much as was read, once that is worth a message.
+    pub(super) fn grant(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        let Some(stream) = self.table.get(id).filter(|stream| stream.state != State::Ended) else { return };
+        let (wire, held) = (stream.wire, stream.held);
+        if let Some(cost) = stream.credit.as_mut().and_then(|credit| credit.grant(held)) {
+            self.control(wire, Content::Credit(cost), cx);
+        }
+    }
+
+    pub(super) fn handle_credit(&mut self, wire: i64, cost: u32, cx: &mut Cx<'_>) {
+        if self.config.peer_window.is_none() {
+            return cx.mark(Mark::MessageIgnored);
+        }
+        let Some(id) = self.table.find(wire) else { return };
+        let credit = self.table.get(id).and_then(|stream| stream.credit.as_mut());
+        if credit.is_some_and(|credit| !credit.earn(cost)) {
+            return self.end(id, StreamEnd::Flapping, Some(Bytes::from_static(b"too much credit")), cx);
+        }
+        self.table.enlist(id);
+        self.reschedule(id, cx);
     }
 
     /// Lets the peer send again once little is left of what it has sent.

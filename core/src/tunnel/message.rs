@@ -23,6 +23,9 @@ pub const CLIENT_KEY_MAX: usize = 80;
 /// Milliseconds. Receivers ignore it today; those before v0.3 take it as the limit of a dial.
 const DEADLINE: i64 = 15_000;
 
+/// The type of [`Content::Credit`]; originals ignore it, as they do every type above 8.
+const CREDIT: i64 = 16;
+
 /// Why a message cannot be read. Each ends the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -154,6 +157,9 @@ pub enum Content {
     Resume,
     /// All streams that the sender knows; see [`sync_ids`].
     Sync(Bytes),
+    /// So much more may come on this stream, in [`data_cost`](super::data_cost): a type of our own, which only those
+    /// are sent who have [said](super::Hello) that they count.
+    Credit(u32),
     /// A type of another version; ignored.
     Unknown(i64),
 }
@@ -196,6 +202,7 @@ impl Message {
             6 => Content::Pause,
             7 => Content::Resume,
             8 => Content::Sync(body),
+            CREDIT => read_credit(rest).map_or(Content::Unknown(CREDIT), Content::Credit),
             other => Content::Unknown(other),
         };
         Ok(Self { id, stream, content })
@@ -210,7 +217,7 @@ impl Message {
     /// [`EncodeError`] if a receiver would understand something else.
     pub fn encode(self) -> Result<Frame, EncodeError> {
         let deadline = Some(DEADLINE);
-        let (kind, deadline, body) = match self.content {
+        let (kind, number, body) = match self.content {
             Content::Data(body) => (1, deadline, body),
             Content::Connect(target) => (2, deadline, write_target(&target, CONNECT_MAX)?),
             Content::Error(text) => (3, None, cut_text(&text)),
@@ -219,12 +226,13 @@ impl Message {
             Content::Pause => (6, None, Bytes::new()),
             Content::Resume => (7, None, Bytes::new()),
             Content::Sync(ids) => (8, None, ids),
+            Content::Credit(cost) => (CREDIT, Some(i64::from(cost)), Bytes::new()),
             Content::Unknown(kind) => (kind, None, Bytes::new()),
         };
         let [id, stream, kind] = [self.id, self.stream, kind].map(Varint::new);
-        let deadline = deadline.map(Varint::new);
-        let deadline = deadline.as_ref().map_or(&[][..], Varint::as_slice);
-        let head = [id.as_slice(), stream.as_slice(), kind.as_slice(), deadline];
+        let number = number.map(Varint::new);
+        let number = number.as_ref().map_or(&[][..], Varint::as_slice);
+        let head = [id.as_slice(), stream.as_slice(), kind.as_slice(), number];
         // Four numbers may exceed the room of a frame only for types that nobody has; then the frame is one buffer.
         Ok(Frame::with_head(Opcode::Binary, &head, body))
     }
@@ -276,6 +284,12 @@ impl Target {
 pub fn sync_ids(body: &[u8]) -> Option<impl Iterator<Item = i64> + '_> {
     let (ids, rest) = body.as_chunks::<8>();
     rest.is_empty().then(|| ids.iter().map(|id| i64::from_le_bytes(*id)))
+}
+
+/// What counts for less than any piece is no credit.
+fn read_credit(mut rest: &[u8]) -> Option<u32> {
+    let cost = u32::try_from(varint::read(&mut rest).ok()?).ok()?;
+    (cost >= Frame::COST_MIN).then_some(cost)
 }
 
 fn read_target(body: &Bytes) -> Result<Target, DecodeError> {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::credit::Credit;
 use super::message::cut_text;
 use super::stream::{Probe, State, Stream};
 use super::table::Table;
@@ -91,6 +92,13 @@ impl Tunnel {
         }
     }
 
+    fn add(&mut self, mut stream: Stream, cx: &Cx<'_>) -> StreamId {
+        let own = cx.limits().tunnel_first_window();
+        self.table.first_window = own;
+        stream.credit = self.config.peer_window.map(|peers| Credit::new(own, peers));
+        self.table.add(stream)
+    }
+
     fn dial(&mut self, request: u64, target: Target, cx: &mut Cx<'_>) {
         let is_full = self.table.len() >= cx.limits().tunnel_streams as usize;
         let refused = match target.check(self.config.connect_max) {
@@ -103,7 +111,7 @@ impl Tunnel {
         }
         let wire = self.next_wire();
         self.control(wire, Content::Connect(target), cx);
-        let stream = self.table.add(Stream::new(wire, State::Open, cx.now()));
+        let stream = self.add(Stream::new(wire, State::Open, cx.now()), cx);
         cx.notify(TunnelNotice::Opened { request, stream });
     }
 
@@ -118,7 +126,7 @@ impl Tunnel {
             return self.control(wire, Content::Error(Bytes::from_static(text.as_bytes())), cx);
         }
         let until = cx.now() + cx.limits().tunnel_dial_timeout;
-        let stream = self.table.add(Stream::new(wire, State::Dialing(until), cx.now()));
+        let stream = self.add(Stream::new(wire, State::Dialing(until), cx.now()), cx);
         self.reschedule(stream, cx);
         let Target { proto, address, .. } = target;
         cx.notify(TunnelNotice::DialRequested { stream, proto, address });
@@ -187,7 +195,10 @@ impl Tunnel {
     fn close(&mut self, id: StreamId, cx: &mut Cx<'_>) {
         self.table.release(id, u32::MAX);
         match self.table.get(id).map(|stream| &mut stream.state) {
-            Some(state @ State::Open) => *state = State::Closing,
+            Some(state @ State::Open) => {
+                *state = State::Closing;
+                self.grant(id, cx);
+            }
             Some(State::Dialing(_)) => {
                 return self.end(id, StreamEnd::Finished, Some(Bytes::from_static(EOF)), cx);
             }
@@ -205,6 +216,9 @@ impl Tunnel {
     // Timers.
 
     pub(super) fn reschedule(&mut self, id: StreamId, cx: &Cx<'_>) {
+        if let Some(stream) = self.table.get(id) {
+            stream.watch_credit(cx.now());
+        }
         self.table.reschedule(id, cx.limits().tunnel_stall_timeout);
     }
 
@@ -265,6 +279,7 @@ impl Tunnel {
             Content::Pause => self.handle_pause(wire, cx),
             Content::Resume => self.handle_resume(wire, cx),
             Content::Sync(body) => self.handle_sync(&body, cx)?,
+            Content::Credit(cost) => self.handle_credit(wire, cost, cx),
             Content::Unknown(_) => cx.mark(Mark::MessageIgnored),
         }
         Ok(())

@@ -5,10 +5,13 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::credit::Credit;
 use crate::Instant;
 
-/// The largest body sent in one message.
+/// The largest body sent in one message to an original, which sends no larger ones itself.
 pub(super) const BODY_MAX: usize = 32 * 1024;
+/// The same to one of ours that counts.
+pub(super) const BODY_MAX_OURS: usize = 64 * 1024;
 
 const PROBE_FIRST: Duration = Duration::from_millis(5);
 const PROBE_MAX: Duration = Duration::from_secs(1);
@@ -57,6 +60,10 @@ pub(super) struct Stream {
     pub(super) state: State,
     /// What the application holds of what came in, in cost.
     pub(super) held: u32,
+    /// What both ends count, if they do.
+    pub(super) credit: Option<Credit>,
+    /// Since when what waits has no credit.
+    starved_at: Option<Instant>,
     /// Whether we asked the peer to hold back.
     pub(super) we_paused: bool,
     /// Whether the peer, an original, has resumed itself although we asked it to hold back: its writer may still sleep,
@@ -89,6 +96,8 @@ impl Stream {
             wire,
             state,
             held: 0,
+            credit: None,
+            starved_at: None,
             we_paused: false,
             must_wake: false,
             paused: None,
@@ -108,14 +117,27 @@ impl Stream {
     /// Whether a message may go now.
     pub(super) fn may_send(&self) -> bool {
         let is_allowed = self.paused.is_none_or(|paused| paused.may_send);
-        let has_some = !self.queue.is_empty() && is_allowed;
+        let has_some = self.fitting() > 0 && is_allowed;
         has_some && self.state != State::Ended || self.queue.is_empty() && self.state == State::Closing
+    }
+
+    /// How many bytes the next message has; 0 if nothing waits, or has no credit.
+    fn fitting(&self) -> usize {
+        let Some(first) = self.queue.front() else { return 0 };
+        self.credit.map_or(first.len().min(BODY_MAX), |credit| credit.fitting(first))
+    }
+
+    /// Notes whether what waits has credit.
+    pub(super) fn watch_credit(&mut self, now: Instant) {
+        let is_starved = !self.queue.is_empty() && self.fitting() == 0;
+        self.starved_at = is_starved.then(|| self.starved_at.unwrap_or(now));
     }
 
     /// Takes the body of the next message.
     pub(super) fn take(&mut self) -> Option<Bytes> {
+        let len = self.fitting();
         let first = self.queue.front_mut()?;
-        let body = first.split_to(first.len().min(BODY_MAX));
+        let body = first.split_to(len);
         if first.is_empty() {
             self.queue.pop_front();
         }
@@ -123,6 +145,9 @@ impl Stream {
             self.queue = VecDeque::new();
         }
         self.queued -= body.len() as u32;
+        if let Some(credit) = &mut self.credit {
+            credit.spend(&body);
+        }
         self.give_cause();
         if let Some(paused) = &mut self.paused {
             paused.may_send = false;
@@ -201,8 +226,8 @@ impl Stream {
 
     /// When the peer has held back what waits for too long.
     pub(super) fn stalled_at(&self, stall_timeout: Duration) -> Option<Instant> {
-        self.paused
-            .filter(|_| self.queued > 0 || self.state == State::Closing)
-            .map(|paused| paused.since + stall_timeout)
+        let paused = self.paused.filter(|_| self.queued > 0 || self.state == State::Closing);
+        let since = paused.map(|paused| paused.since).into_iter().chain(self.starved_at).min();
+        since.map(|since| since + stall_timeout)
     }
 }

@@ -25,6 +25,10 @@ pub(super) struct Table {
     pub(super) held: u64,
     /// What waits to be sent, in bytes.
     pub(super) queued: u64,
+    /// By how much the windows of all streams have grown, in cost.
+    pub(super) grown: u64,
+    /// The window with which each begins.
+    pub(super) first_window: u32,
 }
 
 impl Table {
@@ -72,9 +76,15 @@ impl Table {
         let (wire, is_held) = (stream.wire, stream.held > 0);
         self.wires.remove(&wire);
         if !is_held {
-            self.streams.remove(&id);
+            self.remove(id);
         }
         Some(wire)
+    }
+
+    fn remove(&mut self, id: StreamId) {
+        if let Some(Stream { credit: Some(credit), .. }) = self.streams.remove(&id) {
+            self.grown -= u64::from(credit.window.saturating_sub(self.first_window));
+        }
     }
 
     /// The application is done with this much of what it was given.
@@ -84,7 +94,7 @@ impl Table {
         stream.held -= cost;
         self.held -= u64::from(cost);
         if stream.held == 0 && stream.state == State::Ended {
-            self.streams.remove(&id);
+            self.remove(id);
         }
     }
 

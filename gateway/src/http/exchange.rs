@@ -17,8 +17,8 @@ use hyper::{Request, Response};
 use linkspan_core::Mark;
 use linkspan_core::edge::client_of;
 use linkspan_runtime::{Mail, Permit, Runtime};
-use smol_hyper::rt::FuturesIo;
 
+use super::hyper_io::HyperIo;
 use super::state::{Owed, State};
 use super::timer::RuntimeTimer;
 use super::visitor::Visitor;
@@ -134,7 +134,7 @@ async fn speak<R: Runtime, P: Site<R>>(
     let visitor = Visitor::new();
     host.move_in(front.visit.conn, &(Arc::clone(&visitor) as Arc<dyn Mail>));
     let wire = Wire::new(stream, Arc::clone(&state));
-    let mut connection = http.serve_connection(FuturesIo::new(wire), front);
+    let mut connection = http.serve_connection(HyperIo::new(wire), front);
     let mut end = rules.lifetime.map(|lifetime| Instant::now() + lifetime);
     let mut sleep = pin!(runtime.sleep_until(end.unwrap_or_else(Instant::now)));
     let mut leaving = false;

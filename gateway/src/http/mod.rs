@@ -7,6 +7,7 @@
 mod body;
 mod exchange;
 mod heads;
+mod hyper_io;
 mod metrics;
 mod pages;
 mod routes;
@@ -19,6 +20,7 @@ mod wire;
 
 pub(crate) use self::body::{Answer, Body, BoxError, empty, full, json, not_allowed, text, typed};
 pub(crate) use self::exchange::{Rules, exchange};
+pub(crate) use self::hyper_io::HyperIo;
 pub(crate) use self::pages::{Pages, Reachable};
 pub(crate) use self::routes::{Asked, Routes};
 pub(crate) use self::site::{Reply, Site, Takeover, Visit};

@@ -14,11 +14,10 @@ use linkspan_core::http::pool::{
 use linkspan_core::http::upstream::Upstream;
 use linkspan_core::{Actions, Machine as _, Mark};
 use linkspan_runtime::{Host, Runtime, Stop};
-use smol_hyper::rt::FuturesIo;
 
 use super::dial::{DialFault, Dialer, Link};
 use crate::handoff::{Giver, Taker, handoff};
-use crate::http::Body;
+use crate::http::{Body, HyperIo};
 
 /// What makes connections interchangeable.
 pub(super) type Destination = Arc<Upstream>;
@@ -26,8 +25,8 @@ pub(super) type Destination = Arc<Upstream>;
 /// How much of a reply's head is taken, in bytes, and how many fields it may have.
 const HEAD_MAX: usize = 64 * 1024;
 const FIELDS_MAX: usize = 128;
-/// How much is read from an upstream at once, in bytes.
-const READ_MAX: usize = 128 * 1024;
+/// How much is read from an upstream at once, in bytes: a message of a tunnel, and more than the longest head.
+const READ_MAX: usize = 72 * 1024;
 /// How long a reply that has come may wait for its request to be written to the end.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -278,7 +277,7 @@ impl<R: Runtime> Shared<R> {
     }
 }
 
-type Driving = http1::Connection<FuturesIo<Link>, Body>;
+type Driving = http1::Connection<HyperIo<Link>, Body>;
 
 /// The two halves of an HTTP/1 connection: who sends requests, and what moves the bytes.
 async fn shake_hands(
@@ -286,7 +285,7 @@ async fn shake_hands(
 ) -> hyper::Result<(SendRequest<Body>, impl Future<Output = hyper::Result<()>>)> {
     let mut http = http1::Builder::new();
     http.max_headers(FIELDS_MAX).max_buf_size(READ_MAX).max_header_size(HEAD_MAX).writev(true);
-    let (sender, connection): (_, Driving) = http.handshake(FuturesIo::new(link)).await?;
+    let (sender, connection): (_, Driving) = http.handshake(HyperIo::new(link)).await?;
     Ok((sender, connection.with_upgrades()))
 }
 

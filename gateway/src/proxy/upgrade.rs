@@ -12,10 +12,9 @@ use futures_lite::future::or;
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, io::split};
 use hyper::upgrade::Upgraded;
 use linkspan_runtime::{Mail, Permit, Runtime};
-use smol_hyper::rt::FuturesIo;
 
 use super::dial::Link;
-use crate::http::Visitor;
+use crate::http::{HyperIo, Visitor};
 
 /// One direction.
 type Way<'a> = dyn Future<Output = io::Result<()>> + Send + 'a;
@@ -25,7 +24,7 @@ const CHUNK: usize = 16 * 1024;
 
 /// The stream under an upgraded connection, and what was read from it beyond the reply.
 pub(super) fn bare(upgraded: Upgraded) -> Option<(Link, Bytes)> {
-    let parts = upgraded.downcast::<FuturesIo<Link>>().ok()?;
+    let parts = upgraded.downcast::<HyperIo<Link>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
 }
 

@@ -7,14 +7,14 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
 use linkspan_core::http::router::RegisterError;
 use linkspan_core::hub::directory::Event;
-use linkspan_core::tunnel::{ClientSession, HEADER, Role, Tunnel, TunnelConfig, client_key};
+use linkspan_core::tunnel::{ClientSession, HEADER, Hello, Role, Tunnel, TunnelConfig, client_key};
 use linkspan_core::{Key, Limits};
 use linkspan_runtime::{Permit, Runtime, SocketTransport, spawn};
 
-use super::Tunnels;
 use super::config::{Config, Timers, session_limits};
 use super::registry::{Guest, PeerLink, Registry, address};
 use super::session::{Duty, Session};
+use super::{Tunnels, dialer};
 use crate::edge::too_many_failures;
 use crate::http::{Answer, Asked, Reply, Routes, not_allowed, open_socket, text, upgrade};
 
@@ -75,9 +75,9 @@ fn answer<R: Runtime>(
             return refusal.into();
         }
     };
-    let is_ours = headers.contains_key(HEADER);
-    if is_ours {
-        switch.headers_mut().insert(HEADER, HeaderValue::from_static("1"));
+    let hello = headers.get(HEADER).map(|value| Hello::parse(value.as_bytes()));
+    if hello.is_some() {
+        switch.headers_mut().extend(dialer::hello(limits));
     }
     let (registry, limits, timers) = (Arc::clone(registry), Arc::clone(limits), config.timers);
     Reply::Upgrade(
@@ -85,7 +85,7 @@ fn answer<R: Runtime>(
         Box::new(move |runtime, stream, rest, permit| {
             let permit = permit.with_limits(Arc::clone(&limits)).unpaced();
             open_socket(runtime, stream, rest, permit, limits, move |runtime, transport, permit| {
-                open_session(runtime, &registry, visitor, is_ours, timers, transport, permit);
+                open_session(runtime, &registry, visitor, hello, timers, transport, permit);
             });
         }),
     )
@@ -139,7 +139,7 @@ fn open_session<R: Runtime>(
     runtime: &R,
     registry: &Arc<Registry>,
     visitor: Visitor,
-    is_ours: bool,
+    hello: Option<Hello>,
     timers: Timers,
     transport: SocketTransport<R::Stream>,
     permit: Permit,
@@ -152,7 +152,8 @@ fn open_session<R: Runtime>(
     };
     let name = ClientSession { client: bytes::Bytes::copy_from_slice(key.as_bytes()), session: number };
     let config = TunnelConfig {
-        is_peer_ours: is_ours,
+        is_peer_ours: hello.is_some(),
+        peer_window: hello.and_then(|hello| hello.window),
         may_peer_announce: is_peer,
         name,
         ..timers.session(Role::Server)
@@ -161,13 +162,14 @@ fn open_session<R: Runtime>(
         true => Arc::new(PeerLink(Arc::clone(registry))),
         false => Arc::new(Guest(Arc::clone(registry))),
     };
-    let (session, inbox, desk) = Session::open(&permit, duty);
-    tracing::info!(conn = conn.0, client = %key.as_bytes().escape_ascii(), is_peer, ours = is_ours, "tunnel open");
+    let (session, inbox, desk) = Session::open(&permit, &config, duty);
+    let (client, ours) = (key.as_bytes().escape_ascii(), hello.is_some());
+    tracing::info!(conn = conn.0, %client, is_peer, ours, "tunnel open");
     // Known before it runs, so that its end finds it.
     registry.enter(&session);
     registry.handle(match is_peer {
         true => Event::Link { from: address(&session), peer: key },
         false => Event::Add { from: address(&session), client: key, session: number },
     });
-    spawn(runtime, permit, transport, Tunnel::new(Arc::new(config)), inbox, desk);
+    spawn(runtime, permit, transport.bulk(), Tunnel::new(Arc::new(config)), inbox, desk);
 }

@@ -8,7 +8,7 @@ use async_tungstenite::{client_async_with_config, tungstenite};
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 use linkspan_core::Limits;
-use linkspan_core::tunnel::HEADER;
+use linkspan_core::tunnel::{HEADER, Hello};
 use linkspan_runtime::{Metered, Runtime, SocketTransport};
 
 use super::carrier::Carrier;
@@ -20,8 +20,8 @@ use crate::tls::{Tls, TrustError};
 pub(super) struct Opened<S> {
     pub(super) transport: SocketTransport<Carrier<S>>,
     pub(super) peer: SocketAddr,
-    /// Whether the server is one of ours.
-    pub(super) is_ours: bool,
+    /// What the server said if it is one of ours.
+    pub(super) hello: Option<Hello>,
 }
 
 /// Why there is no WebSocket.
@@ -57,6 +57,12 @@ impl From<tungstenite::Error> for OpenError {
 /// What is said beside the handshake.
 pub(super) type Headers = [(HeaderName, HeaderValue)];
 
+/// How either end of a handshake says that it is one of ours.
+pub(super) fn hello(limits: &Limits) -> Option<(HeaderName, HeaderValue)> {
+    let value = HeaderValue::from_str(&Hello::new(limits).to_string()).ok()?;
+    Some((HeaderName::from_static(HEADER), value))
+}
+
 /// Opens a WebSocket to the server behind `door`.
 pub(super) async fn open<R: Runtime>(
     runtime: &R,
@@ -73,15 +79,15 @@ pub(super) async fn open<R: Runtime>(
     };
     // The scheme counts for nothing here, but for the `Host`.
     let mut request = door.to_string().into_client_request()?;
-    request.headers_mut().insert(HEADER, HeaderValue::from_static("1"));
+    request.headers_mut().extend(hello(limits));
     for (name, value) in headers {
         request.headers_mut().insert(name, value.clone());
     }
     let config = SocketTransport::<Carrier<R::Stream>>::config(limits);
     let stream = Metered::new(stream);
     let (socket, answer) = Box::pin(client_async_with_config(request, stream, Some(config))).await?;
-    let is_ours = answer.headers().contains_key(HEADER);
-    Ok(Opened { transport: SocketTransport::over(socket), peer, is_ours })
+    let hello = answer.headers().get(HEADER).map(|value| Hello::parse(value.as_bytes()));
+    Ok(Opened { transport: SocketTransport::over(socket).bulk(), peer, hello })
 }
 
 async fn secure<S>(tls: &Tls, door: &Door, stream: S) -> Result<Carrier<S>, OpenError>

@@ -172,7 +172,7 @@ impl<R: Runtime> Keeper<'_, R> {
 
     /// Makes a session of an open WebSocket.
     fn start(&mut self, opened: Opened<R::Stream>) -> Event {
-        let Opened { transport, peer, is_ours } = opened;
+        let Opened { transport, peer, hello } = opened;
         let permit = match self.host.admit(peer) {
             Ok(permit) => permit.with_limits(Arc::clone(&self.errand.limits)).unpaced(),
             Err(reason) => {
@@ -181,11 +181,15 @@ impl<R: Runtime> Keeper<'_, R> {
                 return Event::Failed;
             }
         };
-        let (session, inbox, desk) = Session::open(&permit, Arc::clone(&self.errand.duty));
-        let config = TunnelConfig { is_peer_ours: is_ours, ..self.errand.timers.session(Role::Client) };
+        let config = TunnelConfig {
+            is_peer_ours: hello.is_some(),
+            peer_window: hello.and_then(|hello| hello.window),
+            ..self.errand.timers.session(Role::Client)
+        };
+        let (session, inbox, desk) = Session::open(&permit, &config, Arc::clone(&self.errand.duty));
         let conn = permit.conn();
         let running = drive(self.runtime, permit, transport, Tunnel::new(Arc::new(config)), inbox, desk);
-        tracing::info!(server = %self.errand.door, conn = conn.0, ours = is_ours, "tunnel open");
+        tracing::info!(server = %self.errand.door, conn = conn.0, ours = hello.is_some(), "tunnel open");
         (self.errand.opened)(&session);
         self.work = Work::Connected(session, Box::pin(running));
         Event::Connected

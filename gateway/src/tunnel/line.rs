@@ -38,6 +38,8 @@ struct State {
     reader: Option<Waker>,
     /// What was read and not yet reported.
     read: u32,
+    /// It is reported in steps of this cost; 0 is the session's.
+    report_step: u32,
     /// Report at once: the peer may be paused with little unread.
     is_eager: bool,
     output: VecDeque<Bytes>,
@@ -134,7 +136,9 @@ impl Line {
             return Poll::Pending;
         };
         state.read = state.read.saturating_add(cost);
-        if state.read >= self.session.report_step || state.is_eager && state.input.is_empty() {
+        if state.read >= state.report_step.max(self.session.report_step)
+            || state.is_eager && state.input.is_empty()
+        {
             self.ring(state);
         }
         Poll::Ready(Ok(Some(piece)))
@@ -243,6 +247,11 @@ impl Line {
         wake(reader);
     }
 
+    /// So much may be unread.
+    pub(super) fn widen(&self, cost: u32) {
+        self.lock().report_step = cost / 4;
+    }
+
     /// So much has left the core; whether there is more for it.
     pub(super) fn sent(&self, bytes: usize) -> bool {
         let mut state = self.lock();
@@ -253,8 +262,9 @@ impl Line {
             state.pieces = 0;
         }
         self.session.count_unsent(-(bytes as i64));
-        let room = self.session.window().saturating_sub(state.unsent);
-        let writer = if room >= PACK { state.writer.take() } else { None };
+        // Half a window at a time: who writes is woken once for several messages.
+        let is_roomy = state.unsent * 2 <= self.session.window();
+        let writer = if is_roomy { state.writer.take() } else { None };
         let is_half_empty = state.in_core * 2 <= self.session.core_window;
         let has_more = (state.has_output() || state.wish == Wish::Close) && is_half_empty;
         let is_wanted = has_more && !std::mem::replace(&mut state.is_queued, true);

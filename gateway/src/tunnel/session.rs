@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use linkspan_core::tunnel::{ClientSession, StreamId, Tunnel, TunnelCommand, TunnelNotice};
+use linkspan_core::tunnel::{ClientSession, StreamId, Tunnel, TunnelCommand, TunnelConfig, TunnelNotice};
 use linkspan_core::{CloseReason, ConnId, Delivery, Limits};
 use linkspan_runtime::{App, Host, Inbox, Mail, Mailbox, Permit, PushError, mailbox};
 
@@ -23,7 +23,7 @@ pub(super) struct Session {
     pub(super) peer: SocketAddr,
     pub(super) opened_at: Instant,
     duty: Arc<dyn Duty>,
-    /// The reads of a stream are reported in steps of this cost.
+    /// The reads of a new stream are reported in steps of this cost.
     pub(super) report_step: u32,
     /// How much of one stream the core is handed, in bytes.
     pub(super) core_window: usize,
@@ -72,14 +72,19 @@ struct Dial {
 type Dialled = Result<TunnelStream, DialFailure>;
 
 impl Session {
-    fn new(permit: &Permit, mailbox: Mailbox<TunnelCommand>, duty: Arc<dyn Duty>) -> Arc<Self> {
+    fn new(
+        permit: &Permit,
+        config: &TunnelConfig,
+        mailbox: Mailbox<TunnelCommand>,
+        duty: Arc<dyn Duty>,
+    ) -> Arc<Self> {
         let limits = Arc::clone(permit.limits());
         Arc::new(Self {
             conn: permit.conn(),
             peer: permit.peer(),
             opened_at: Instant::now(),
             duty,
-            report_step: (limits.tunnel_stream_pause / 16).max(1),
+            report_step: config.report_step(&limits),
             core_window: (limits.tunnel_write_window.min(limits.tunnel_stream_bytes) as usize / 2).max(1),
             mailbox,
             inner: Mutex::default(),
@@ -91,9 +96,13 @@ impl Session {
     }
 
     /// A session and what its task needs to run it.
-    pub(super) fn open(permit: &Permit, duty: Arc<dyn Duty>) -> (Arc<Self>, Inbox<TunnelCommand>, Desk) {
+    pub(super) fn open(
+        permit: &Permit,
+        config: &TunnelConfig,
+        duty: Arc<dyn Duty>,
+    ) -> (Arc<Self>, Inbox<TunnelCommand>, Desk) {
         let (mailbox, inbox) = mailbox(permit.limits().mailbox);
-        let session = Self::new(permit, mailbox, duty);
+        let session = Self::new(permit, config, mailbox, duty);
         let desk = Desk::new(Arc::clone(&session), Arc::clone(permit.host()));
         (session, inbox, desk)
     }
@@ -297,6 +306,11 @@ impl App<Tunnel> for Desk {
                     && line.sent(bytes as usize)
                 {
                     self.again.push_back(Arc::clone(line));
+                }
+            }
+            TunnelNotice::Window { stream, cost } => {
+                if let Some(line) = self.lines.get(&stream) {
+                    line.widen(cost);
                 }
             }
             TunnelNotice::Opened { request, stream } => {

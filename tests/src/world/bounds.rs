@@ -31,6 +31,7 @@ impl Settings {
             tunnel_streams: 8,
             tunnel_dials: 3,
             tunnel_stream_pause: 16 * 1024,
+            tunnel_stream_window: 64 * 1024,
             tunnel_stream_bytes: 96 * 1024,
             tunnel_session_bytes: 256 * 1024,
             tunnel_dial_timeout: Duration::from_secs(5),

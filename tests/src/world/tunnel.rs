@@ -311,7 +311,9 @@ impl Settings {
         let is_peer_ours = self.ours > 0;
         // Two ends that take each other for an original would give their streams the same numbers.
         let may_peer_dial = is_peer_ours || role == Role::Client;
-        Arc::new(TunnelConfig { is_peer_ours, may_peer_dial, ..TunnelConfig::new(role) })
+        let peer = if role == Role::Server { self.client_limits() } else { self.limits() };
+        let peer_window = is_peer_ours.then(|| peer.tunnel_first_window());
+        Arc::new(TunnelConfig { is_peer_ours, peer_window, may_peer_dial, ..TunnelConfig::new(role) })
     }
 }
 

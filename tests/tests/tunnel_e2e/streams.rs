@@ -129,6 +129,40 @@ pub(crate) fn a_slow_reader_gets_all(server: Kind, agent: Kind) {
     assert!(is_over(&mut stream));
 }
 
+/// Downloads at full speed whose readers do nothing for a while: the server holds no more than their windows, and each
+/// gets all in the end.
+pub(crate) fn sleeping_readers_lose_nothing(server: Kind, agent: Kind) {
+    let total = if is_long() { 256 * MIB } else { 20 * MIB };
+    let source = target(move |mut stream| pour(&mut stream, total));
+    let server = Server::start(server, forwards(&[tcp(source)]));
+    let _agent = AgentSite::start(agent, &server);
+    let mut readers: Vec<_> = (0..3).map(|_| server.dial()).collect();
+    let window = u64::from(server.host.limits().tunnel_stream_window);
+    let mut unread = 0;
+    for _ in 0..50 {
+        unread = unread.max(unread_in(&crate::site::clients(server.http)));
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!((1..=3 * window).contains(&unread), "{unread} bytes are unread");
+    thread::scope(|scope| {
+        for reader in &mut readers {
+            scope.spawn(move || {
+                drink(reader, total, |_| {});
+                assert!(is_over(reader));
+            });
+        }
+    });
+}
+
+/// What a list of clients says is unread.
+fn unread_in(list: &str) -> u64 {
+    let count = |rest: &str| -> u64 {
+        let digits = rest.find(|one: char| !one.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..digits].parse().unwrap()
+    };
+    list.split("\"unread\":").skip(1).map(count).sum()
+}
+
 /// Downloads beside one that nobody reads.
 pub(crate) fn a_stalled_reader_harms_nobody(kind: Kind) {
     const PIECE: usize = 64 * 1024;

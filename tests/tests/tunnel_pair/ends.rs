@@ -11,6 +11,8 @@ use linkspan_core::{CloseReason, Event, Instant, Limits, Opcode};
 use linkspan_tests::tunnel::{End, GoLike};
 
 pub(crate) const PAUSE: usize = 64 << 10;
+/// The window of a stream; it begins with 16 KiB.
+const WINDOW: usize = 96 << 10;
 
 /// What an application can do with its end. Streams have the number that they have on the wire.
 pub(crate) trait Peer {
@@ -57,9 +59,20 @@ struct Stream {
     is_dialled: bool,
 }
 
+/// Whom one of ours has at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Other {
+    Original,
+    /// One of ours that pauses, as those before the credit do.
+    Pausing,
+    /// One of ours that counts.
+    Counting,
+}
+
 pub(crate) struct Ours {
     end: End,
-    is_peer_ours: bool,
+    other: Other,
+    bounds: Limits,
     streams: BTreeMap<i64, Stream>,
     ids: BTreeMap<StreamId, i64>,
     asked: VecDeque<i64>,
@@ -73,20 +86,33 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    pub(crate) fn new(role: Role, is_peer_ours: bool) -> Self {
+    pub(crate) fn new(role: Role, other: Other) -> Self {
         let limits = Limits {
             tunnel_stream_pause: PAUSE as u32,
+            tunnel_stream_window: WINDOW as u32,
             tunnel_stream_bytes: 512 << 10,
             tunnel_session_bytes: 2 << 20,
             tunnel_window: 16 << 10,
+            tunnel_streams: 64,
             ..Limits::default()
         };
-        let config = TunnelConfig { is_peer_ours, ..TunnelConfig::new(role) };
+        Self::within(role, other, limits)
+    }
+
+    /// An end with these bounds; the other end has the same.
+    pub(crate) fn within(role: Role, other: Other, limits: Limits) -> Self {
+        let bounds = limits.clone();
+        let config = TunnelConfig {
+            is_peer_ours: other != Other::Original,
+            peer_window: Some(limits.tunnel_first_window()).filter(|_| other == Other::Counting),
+            ..TunnelConfig::new(role)
+        };
         let mut end = End::new(config, limits);
         end.flush_at_once = false;
         Self {
             end,
-            is_peer_ours,
+            other,
+            bounds,
             streams: BTreeMap::new(),
             ids: BTreeMap::new(),
             asked: VecDeque::new(),
@@ -133,6 +159,9 @@ impl Ours {
                     assert_eq!(stream.end, None, "it ends twice");
                     stream.end = Some(end);
                 }
+                TunnelNotice::Window { cost, .. } => {
+                    assert!(self.other == Other::Counting && cost <= self.bounds.tunnel_stream_window);
+                }
                 TunnelNotice::Quiet | TunnelNotice::Lively => {}
                 other => panic!("{other:?}"),
             }
@@ -150,20 +179,32 @@ impl Ours {
             let wire = message.stream;
             match &message.content {
                 Content::Data(_) => {
-                    let may = !self.is_peer_ours || !self.paused.contains(&wire);
+                    let may = self.other == Other::Original || !self.paused.contains(&wire);
                     assert!(may, "data on the paused stream {wire}");
                     assert!(!self.errors.contains_key(&wire), "data after the end of {wire}");
                 }
-                Content::Pause => assert!(self.we_paused.insert(wire), "paused twice"),
+                Content::Pause => {
+                    assert!(self.other != Other::Counting, "who counts does not pause");
+                    assert!(self.we_paused.insert(wire), "paused twice");
+                }
+                Content::Credit(_) => assert_eq!(self.other, Other::Counting),
                 Content::Resume => {
                     let was_paused = self.we_paused.remove(&wire);
-                    assert!(was_paused || !self.is_peer_ours, "resumed twice");
+                    assert!(was_paused || self.other == Other::Original, "resumed twice");
                 }
                 Content::Error(_) => *self.errors.entry(wire).or_default() += 1,
                 _ => {}
             }
         }
         self.taken = self.end.sent.len();
+    }
+
+    /// What one stream may hold.
+    fn stream_max(&self) -> usize {
+        match self.other {
+            Other::Counting => self.bounds.tunnel_stream_window as usize,
+            _ => self.bounds.tunnel_stream_bytes as usize,
+        }
     }
 
     fn command(&mut self, wire: i64, command: TunnelCommand) {
@@ -301,8 +342,9 @@ impl Peer for Ours {
         assert_eq!((self.end.closed, &self.end.marks[..]), (None, &[][..]), "honest peers reach no limit");
         let held: usize = self.streams.values().map(|stream| stream.held).sum();
         let known = self.streams.values().filter(|stream| stream.end.is_none());
-        assert!(dialect.held() <= held as u64 && held <= 2 << 20, "{held} bytes are held");
-        assert!(known.into_iter().all(|stream| stream.held <= 512 << 10));
+        let (stream_max, session_max) = (self.stream_max(), self.bounds.tunnel_session_bytes as usize);
+        assert!(dialect.held() <= held as u64 && held <= session_max, "{held} bytes are held");
+        assert!(known.into_iter().all(|stream| stream.held <= stream_max));
         assert!(self.streams.values().all(|stream| stream.unsent <= 128 << 10));
     }
 
@@ -330,11 +372,16 @@ impl Peer for Ours {
 /// An original with an application.
 pub(crate) struct Go {
     peer: GoLike,
+    pause: usize,
 }
 
 impl Go {
     pub(crate) fn new() -> Self {
-        Self { peer: GoLike::new(PAUSE) }
+        Self::pausing_above(PAUSE)
+    }
+
+    pub(crate) fn pausing_above(pause: usize) -> Self {
+        Self { peer: GoLike::new(pause), pause }
     }
 }
 
@@ -379,6 +426,6 @@ impl Peer for Go {
 
     fn check(&self) {
         // What was on its way when it paused, and what probes bring.
-        assert!(self.peer.buffer_max <= PAUSE + (768 << 10), "{} bytes wait", self.peer.buffer_max);
+        assert!(self.peer.buffer_max <= self.pause + (768 << 10), "{} bytes wait", self.peer.buffer_max);
     }
 }

@@ -56,6 +56,15 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// So much to a `reader` that reads nothing at first.
+    pub(crate) fn slow_reader(reader: usize, total: usize) -> Self {
+        let mut plan = Self { closer: 1 - reader, ..Self::duplex(total) };
+        (plan.totals[reader], plan.patience[reader]) = (1, usize::MAX);
+        plan
+    }
+}
+
 /// The byte at `at` of what `side` writes to stream number `stream`.
 pub(crate) fn byte(stream: usize, side: usize, at: usize) -> u8 {
     (at * 7 + (at >> 8) * 13 + (at >> 16) * 31 + stream * 101 + side * 57) as u8

@@ -11,7 +11,7 @@ use linkspan_tests::harness::Random;
 use super::ends::Peer;
 use super::plan::{Ending, Plan, byte};
 
-/// What is on its way in one direction takes no more than so many bytes.
+/// What is on its way in one direction takes no more than so many bytes, unless a test says otherwise.
 const LINK: usize = 64 << 10;
 
 /// One stream as its two applications see it.
@@ -35,6 +35,7 @@ pub(crate) struct World {
     now: Instant,
     random: Random,
     is_calm: bool,
+    link_max: usize,
 }
 
 fn size(message: &Message) -> usize {
@@ -54,7 +55,14 @@ impl World {
             now: Instant::ORIGIN,
             random: Random::new(seed),
             is_calm: false,
+            link_max: LINK,
         }
+    }
+
+    /// A link that holds so many bytes in each direction.
+    pub(crate) fn over_link_of(mut self, bytes: usize) -> Self {
+        self.link_max = bytes;
+        self
     }
 
     pub(crate) fn open(&mut self, streams: usize) {
@@ -161,7 +169,7 @@ impl World {
     /// Puts what an end sends onto the link.
     fn load(&mut self, side: usize) -> bool {
         let mut moved = false;
-        while self.on_link[side] < LINK {
+        while self.on_link[side] < self.link_max {
             let Some(message) = self.ends[side].send(self.now) else {
                 self.ends[side].flushed();
                 break;

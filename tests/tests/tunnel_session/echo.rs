@@ -110,10 +110,14 @@ impl Peer for Ours {
     }
 }
 
+/// The end of a session with one of ours that counts.
+fn ours(role: Role) -> TunnelConfig {
+    let peer_window = Some(Limits::default().tunnel_first_window());
+    TunnelConfig { is_peer_ours: true, peer_window, ..TunnelConfig::new(role) }
+}
+
 /// Writes `total` bytes, reads them back, and returns how long it took.
-fn echo(peer: &mut dyn Peer, is_peer_ours: bool, total: usize) -> Duration {
-    let mut config = TunnelConfig::new(Role::Server);
-    config.is_peer_ours = is_peer_ours;
+fn echo(peer: &mut dyn Peer, config: TunnelConfig, total: usize) -> Duration {
     let mut end = End::new(config, Limits::default());
     end.flush_at_once = false;
     let stream = end.dial();
@@ -151,7 +155,10 @@ fn echo(peer: &mut dyn Peer, is_peer_ours: bool, total: usize) -> Duration {
                     end.command(TunnelCommand::Read { stream, cost });
                 }
                 TunnelNotice::Sent { bytes, .. } => unsent -= bytes as usize,
-                TunnelNotice::Opened { .. } | TunnelNotice::Quiet | TunnelNotice::Lively => {}
+                TunnelNotice::Opened { .. }
+                | TunnelNotice::Window { .. }
+                | TunnelNotice::Quiet
+                | TunnelNotice::Lively => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -163,21 +170,20 @@ fn echo(peer: &mut dyn Peer, is_peer_ours: bool, total: usize) -> Duration {
 #[test]
 fn bulk_echo_through_a_peer_with_the_originals_defects_finishes() {
     let mut peer = GoLike::default();
-    let took = echo(&mut peer, false, 256 << 20);
+    let took = echo(&mut peer, TunnelConfig::new(Role::Server), 256 << 20);
     assert!(took < Duration::from_secs(60), "{took:?}");
     assert!(peer.buffer_max < 4 << 20, "{} bytes waited at the peer", peer.buffer_max);
 }
 
 #[test]
 fn bulk_echo_between_two_of_ours_finishes() {
-    let mut config = TunnelConfig::new(Role::Client);
-    config.is_peer_ours = true;
-    let mut peer = Ours { end: End::new(config, Limits::default()), taken: 0 };
-    echo(&mut peer, true, 256 << 20);
+    let mut peer = Ours { end: End::new(ours(Role::Client), Limits::default()), taken: 0 };
+    echo(&mut peer, ours(Role::Server), 256 << 20);
 }
 
 #[test]
 #[should_panic(expected = "stalls after")]
 fn without_a_probe_such_a_peer_stalls() {
-    echo(&mut GoLike::default(), true, 48 << 20);
+    let config = TunnelConfig { peer_window: None, ..ours(Role::Server) };
+    echo(&mut GoLike::default(), config, 48 << 20);
 }

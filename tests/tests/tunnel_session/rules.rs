@@ -190,7 +190,7 @@ fn a_reader_that_never_reads_pauses_its_peer_and_loses_only_its_stream() {
     end.accept(2);
     end.accept(3);
     let body = Bytes::from(vec![1; 32 * 1024]);
-    for _ in 0..600 {
+    for _ in 0..2100 {
         end.receive(2, Content::Data(body.clone()));
     }
     let pauses = end.sent.iter().filter(|message| message.content == Content::Pause).count();
@@ -225,11 +225,11 @@ fn streams_share_the_connection_and_control_goes_first() {
     }
     end.receive(9, Content::Data(text("x")));
     assert!(
-        end.sent.len() <= 3 && end.sent.last().is_some_and(|last| last.stream == 9),
+        end.sent.len() <= 5 && end.sent.last().is_some_and(|last| last.stream == 9),
         "{}",
         end.sent.len()
     );
-    for _ in 0..60 {
+    for _ in 0..20 {
         let flushed = std::mem::take(&mut end.unflushed);
         end.event(Event::Flushed(flushed));
     }

@@ -15,9 +15,9 @@ use linkspan_core::im::{Proof, parse_platform, platform_by_name};
 use linkspan_runtime::Runtime;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use smol_hyper::rt::FuturesIo;
 
 use super::jwt::Claims;
+use crate::http::HyperIo;
 use crate::resolve::resolve;
 use crate::tls::{Tls, TrustError};
 
@@ -144,7 +144,7 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Bytes), TokenServerError> {
-    let (mut sender, connection) = http1::handshake(FuturesIo::new(stream)).await?;
+    let (mut sender, connection) = http1::handshake(HyperIo::new(stream)).await?;
     let exchange = async {
         let answer = sender.send_request(request).await?;
         let status = answer.status();
