@@ -52,12 +52,15 @@ pub(crate) struct SipHasher {
 impl SipHasher {
     fn new(seed: u64) -> Self {
         // The second half of the key is derived: one 64-bit seed is what a driver provides.
-        let other = seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15;
+        Self::with_key([seed, seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15])
+    }
+
+    fn with_key([one, other]: [u64; 2]) -> Self {
         Self {
             state: [
-                seed ^ 0x736f_6d65_7073_6575,
+                one ^ 0x736f_6d65_7073_6575,
                 other ^ 0x646f_7261_6e64_6f6d,
-                seed ^ 0x6c79_6765_6e65_7261,
+                one ^ 0x6c79_6765_6e65_7261,
                 other ^ 0x7465_6462_7974_6573,
             ],
             tail: 0,
@@ -127,5 +130,74 @@ impl SipHasher {
             self.tail_len = 0;
             self.word(word);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// What the standard library's hasher, the same function with the key 0, says of the bytes 0, 1, 2 ….
+    const KNOWN: [(u8, u64); 8] = [
+        (0, 0xd1fb_a762_150c_532c),
+        (1, 0x68a9_1412_8e01_e473),
+        (7, 0x2f09_8ab0_c751_325a),
+        (8, 0xead4_11e6_7ebe_2eea),
+        (9, 0x7592_7f9d_9512_4362),
+        (15, 0xf30e_b725_bb91_c9ea),
+        (16, 0x8972_1884_33a5_c5b7),
+        (33, 0x7fb7_1d24_dfa4_c9f6),
+    ];
+
+    #[test]
+    fn equals_the_reference_however_the_bytes_are_cut() {
+        for (len, known) in KNOWN {
+            let bytes: Vec<u8> = (0..len).collect();
+            for cut in 0..=bytes.len() {
+                for other in cut..=bytes.len() {
+                    let mut hasher = SipHasher::with_key([0, 0]);
+                    hasher.write(&bytes[..cut]);
+                    hasher.write(&bytes[cut..other]);
+                    hasher.write(&bytes[other..]);
+                    assert_eq!(hasher.finish(), known, "{len} bytes cut at {cut} and {other}");
+                }
+            }
+        }
+    }
+
+    /// A seed is all of a key: tables of two processes have nothing in common.
+    #[test]
+    fn seeds_give_different_keys() {
+        let hashes: Vec<u64> = (0..64).map(|bit| hash(1 << bit, b"name")).collect();
+        assert!(hashes.iter().enumerate().all(|(at, one)| !hashes[..at].contains(one)));
+        assert_ne!(hash(0, b"name"), {
+            let mut unkeyed = SipHasher::with_key([0, 0]);
+            unkeyed.write(b"name");
+            unkeyed.finish()
+        });
+    }
+
+    #[test]
+    fn a_table_gives_back_what_it_no_longer_needs() {
+        let mut map: Map<u32, u32> = Map::with_hasher(Seeded::new(1));
+        map.extend((0..1000).map(|key| (key, key)));
+        let full = map.capacity();
+        map.retain(|key, _| *key < 500);
+        give_back(&mut map);
+        assert!(map.capacity() > full / 2, "half of it may be needed again");
+        map.retain(|key, _| *key < 100);
+        give_back(&mut map);
+        assert!((100..full / 4).contains(&map.capacity()) && map.len() == 100, "{}", map.capacity());
+        map.retain(|key, _| *key < 1);
+        give_back(&mut map);
+        let least = map.capacity();
+        assert!((1..=28).contains(&least), "{least}");
+        give_back(&mut map);
+        assert_eq!(map.capacity(), least, "a small table stays");
+        map.clear();
+        give_back(&mut map);
+        assert_eq!(map.capacity(), 0);
     }
 }

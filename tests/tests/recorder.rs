@@ -29,6 +29,7 @@ where
     for (now, event) in steps {
         recorder.handle_timeout(now, &mut actions);
         recorder.handle_event(now, event, &mut actions);
+        assert_eq!(recorder.next_timeout(), recorder.machine().next_timeout());
         // Early calls are free, also of room in the log.
         recorder.handle_timeout(now, &mut actions);
     }

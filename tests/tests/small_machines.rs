@@ -7,6 +7,7 @@ mod small_machines {
     mod drain;
     mod edge;
     mod gate;
+    mod limits;
     mod outbox;
     mod redial;
     mod wheel;

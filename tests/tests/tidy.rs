@@ -190,6 +190,46 @@ fn every_mark_is_reached_by_a_test() {
     assert_none("marks that no test in tests/ names", &unnamed);
 }
 
+/// A bound that no test sets is a bound that nobody has seen kept.
+#[test]
+fn every_limit_is_set_by_a_test() {
+    let is_generator =
+        |path: &Path| path.ends_with("world/bounds.rs") || path.ends_with("small_machines/limits.rs");
+    let tests: String = rust_files("tests")
+        .iter()
+        .filter(|path| !path.starts_with("tests/tests/tidy") && !is_generator(path))
+        .map(|path| code_only(&text(path)))
+        .collect();
+    let limits = text("core/src/limits.rs");
+    let limits = limits.split("pub struct Limits {").nth(1).expect("the limits").split("\n}").next().unwrap();
+    let fields = limits.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':'));
+    let fields: Vec<&str> = fields.map(|(field, _)| field).collect();
+    assert!(fields.len() > 40, "the limits are no longer found: {fields:?}");
+    let unset = fields.into_iter().filter(|field| !sets(&tests, field)).map(str::to_owned);
+    assert_none("limits that no test sets to a value of its own", &unset.collect::<Vec<_>>());
+}
+
+/// True if `text` gives a field of this name a value.
+fn sets(text: &str, field: &str) -> bool {
+    text.match_indices(field).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + field.len()..].trim_start();
+        let assigned = after.starts_with(':') || after.starts_with('=') && !after.starts_with("==");
+        assigned && before.is_none_or(|c| !c.is_alphanumeric() && c != '_')
+    })
+}
+
+/// The lint is the compiler's; what is left to see is that nobody has turned it off.
+#[test]
+fn no_public_item_is_without_documentation() {
+    let manifest = text("Cargo.toml");
+    assert!(manifest.contains("missing_docs = \"warn\""), "clippy and rustdoc run with warnings denied");
+    for path in rust_files(".") {
+        let allowed = code_only(&text(&path)).contains("allow(missing_docs");
+        assert!(!allowed, "{} allows what has no documentation", path.display());
+    }
+}
+
 /// True if `text` has `name`, and not just as the beginning of a longer one.
 fn names(text: &str, name: &str) -> bool {
     text.match_indices(name)

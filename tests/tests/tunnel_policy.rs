@@ -148,6 +148,26 @@ fn by_default_only_this_machine_is_dialled_and_only_by_tcp() {
     }
 }
 
+/// Every protocol of the originals, each with the family it allows.
+#[test]
+fn protocols_are_those_of_the_originals() {
+    for (proto, v4, v6) in [
+        ("tcp", true, true),
+        ("tcp4", true, false),
+        ("tcp6", false, true),
+        ("udp", true, true),
+        ("udp4", true, false),
+        ("udp6", false, true),
+    ] {
+        assert_eq!(parse(proto, "10.0.0.1:53").is_ok(), v4, "{proto}");
+        assert_eq!(parse(proto, "[fd00::1]:53").is_ok(), v6, "{proto}");
+        assert!(parse(proto, "db.example:53").is_ok(), "{proto}");
+    }
+    for odd in ["", "tcp5", "UDP", "sctp", "ip", "unixgram"] {
+        assert!(parse(odd, "10.0.0.1:53").is_err(), "{odd}");
+    }
+}
+
 #[test]
 fn rules_allow_what_they_say() {
     let rules = [

@@ -1,5 +1,7 @@
 //! One end of a tunnel session: what it answers, what it refuses, and that bulk data flows whatever the peer.
 
+#[path = "tunnel_session/bounds.rs"]
+mod bounds;
 #[path = "tunnel_session/credit.rs"]
 mod credit;
 #[path = "tunnel_session/echo.rs"]

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::command::{command, output, run as run_command, strong};
+use crate::tree::Tree;
 
 /// Each patch, and what it does.
 const FAULTS: [(&str, &str); 10] = [
@@ -47,9 +48,6 @@ const GATES: &[&str] = &[
 /// How long one file of tests may run.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Where the copy and what is built of it lie.
-const FOLDER: &str = "target/faults";
-
 /// Runs the task.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     let mut chosen: Vec<&str> = Vec::new();
@@ -60,7 +58,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
         let known = FAULTS.iter().find(|(known, _)| *known == name);
         chosen.push(known.ok_or_else(|| format!("there is no fault {name}; there are {}", names()))?.0);
     }
-    let tree = copy()?;
+    let tree = Tree::copy("faults")?;
     println!("{}", strong("== without a fault"));
     let (failed, _) = test(&tree)?;
     if !failed.is_empty() {
@@ -71,9 +69,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
         println!("{}", strong(&format!("== {name}: {about}")));
         let patch = std::env::current_dir()?.join(patch(name));
         let patch = patch.to_string_lossy();
-        run_command(command(&["git", "apply", &patch]).current_dir(&tree))?;
+        run_command(command(&["git", "apply", &patch]).current_dir(&tree.root))?;
         let outcome = test(&tree);
-        run_command(command(&["git", "apply", "--reverse", &patch]).current_dir(&tree))?;
+        run_command(command(&["git", "apply", "--reverse", &patch]).current_dir(&tree.root))?;
         let (failed, seconds) = outcome?;
         println!("{} tests caught it: {}", failed.len(), list(&failed, 3));
         rows.push((*name, *about, failed, seconds));
@@ -102,45 +100,24 @@ fn list(tests: &BTreeSet<String>, most: usize) -> String {
     if shown.is_empty() { "**none**".into() } else { format!("`{}`{more}", shown.join("`, `")) }
 }
 
-/// Copies what git knows, as it is now, to a tree of its own; files that have not changed keep their age.
-fn copy() -> Result<PathBuf, Error> {
-    let tree = std::env::current_dir()?.join(FOLDER).join("tree");
-    let words = ["git", "ls-files", "--cached", "--others", "--exclude-standard"];
-    let known = output(&mut command(&words))?;
-    for path in known.lines().filter(|path| Path::new(path).is_file()) {
-        let (from, to) = (std::fs::read(path)?, tree.join(path));
-        if std::fs::read(&to).is_ok_and(|there| there == from) {
-            continue;
-        }
-        std::fs::create_dir_all(to.parent().unwrap_or(&tree))?;
-        std::fs::write(to, from)?;
-    }
-    // A tree within a repository is that repository to git, unless it is one itself.
-    if !tree.join(".git").exists() {
-        run_command(command(&["git", "init", "-q"]).current_dir(&tree))?;
-    }
-    Ok(tree)
-}
-
 /// Builds the gates in `tree` and runs them; gives the tests that failed, and the seconds it took.
-fn test(tree: &Path) -> Result<(BTreeSet<String>, f64), Error> {
+fn test(tree: &Tree) -> Result<(BTreeSet<String>, f64), Error> {
     let start = Instant::now();
     let mut failed = BTreeSet::new();
     for (gate, program) in build(tree)? {
-        failed.extend(run_gate(tree, &gate, &program)?.into_iter().map(|test| format!("{gate}: {test}")));
+        failed
+            .extend(run_gate(&tree.root, &gate, &program)?.into_iter().map(|test| format!("{gate}: {test}")));
     }
     Ok((failed, start.elapsed().as_secs_f64()))
 }
 
 /// The program of each gate.
-fn build(tree: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+fn build(tree: &Tree) -> Result<Vec<(String, PathBuf)>, Error> {
     let mut words = vec!["cargo", "test", "-p", "linkspan-tests", "--no-default-features", "--no-run"];
     words.extend(["--message-format", "json-render-diagnostics"]);
     words.extend(GATES.iter().flat_map(|gate| ["--test", gate]));
-    // A folder of its own: to cargo a copy of a workspace is the workspace itself.
-    let target = std::env::current_dir()?.join(FOLDER).join("build");
     let mut cargo = command(&words);
-    let messages = output(cargo.current_dir(tree).env("CARGO_TARGET_DIR", target))?;
+    let messages = output(cargo.current_dir(&tree.root).env("CARGO_TARGET_DIR", &tree.build))?;
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let program = |message: Value| {
         let name = message["target"]["name"].as_str()?.to_owned();

@@ -3,13 +3,14 @@
 
 mod bench;
 mod command;
+mod dependencies;
 mod faults;
 mod fuzz;
-mod licences;
 mod mutants;
 mod setup;
 mod sim;
 mod test;
+mod tree;
 mod wasm;
 
 use std::path::PathBuf;
@@ -36,9 +37,11 @@ The tasks of the Linkspan repository.
   cargo xtask faults [--only FAULT]...
       Puts ten faults into a copy of the tree, one at a time, and tells which tests of the core catch each.
 
-  cargo xtask mutants [--file PATH]...
+  cargo xtask mutants [--file PATH]... [--sample N] [--seed S] [--shard K/N] [--list]
       Changes the core a little, one place at a time, and tells which changes no test notices. Installs cargo-mutants
-      where it is missing. Without --file all of the core but its codecs, which takes a day.
+      where it is missing. Without --file all of the core but its codecs, which takes a day: --sample draws N of them,
+      fairly and the same ones for the same seed (default 0), --shard takes every Nth from the Kth (from 0).
+      --list names them and tries none.
 
   cargo xtask sim run|many|shrink|digest|marks|script|replay …
       Simulated worlds from seeds: runs one, searches for one that fails, shrinks it to a script. `cargo xtask sim help`

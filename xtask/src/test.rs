@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{self, command, is_automatic, strong};
 use crate::setup::{Need, oldest, provide};
-use crate::{Error, licences, wasm};
+use crate::{Error, dependencies, wasm};
 
 /// The target without `std` that the core is built for: what compiles there cannot have named it.
 const BARE_TARGET: &str = "thumbv7em-none-eabihf";
@@ -28,10 +28,10 @@ const STEPS: &[Step] = &[
         run: || cargo(&["fmt", "--all", "--check"]),
     },
     Step {
-        name: "licences",
-        about: "every dependency's licence is allowed",
+        name: "dependencies",
+        about: "no dependency is banned, and licences and sources are those of deny.toml",
         needs: &[],
-        run: licences::check,
+        run: dependencies::check,
     },
     Step {
         name: "clippy",

@@ -252,3 +252,11 @@ fn where_only_the_first_may_come_a_place_is_held_for_one() {
     assert_eq!(desk.login(7, Badge::default()), vec![deliver(&[7], Delivery::Admitted(key(0)))]);
     assert_eq!(desk.login(6, reject), taken(6), "a session came between");
 }
+
+#[test]
+fn a_platform_is_a_device_of_the_class_it_is_in_today() {
+    for platform in [Platform::IOS, Platform::WEB, Platform::WINDOWS, Platform::IPAD] {
+        assert_eq!(Device::from(platform), Device::of(platform));
+        assert_eq!(Device::of(platform).platform, platform);
+    }
+}

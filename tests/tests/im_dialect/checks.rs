@@ -86,7 +86,7 @@ fn counts_and_memory_stay_bounded() {
     let config = ChecksConfig { waiting: 8, remembered: 32, ..ChecksConfig::default() };
     let (mut checks, mut random) = (Checks::new(config, 7), Random::new(3));
     let (mut open, mut proven) = (Vec::new(), std::collections::BTreeMap::new());
-    let mut now = at(0);
+    let (mut now, mut seen) = (at(0), 0);
     for _ in 0..50_000 {
         now = now + Duration::from_millis(random.below(200) as u64);
         let number = random.below(100) as u64;
@@ -110,8 +110,16 @@ fn counts_and_memory_stay_bounded() {
             }
         }
         assert_eq!(checks.waiting() as usize, open.len());
+        seen = seen.max(checks.remembered());
         assert!(checks.remembered() <= 32 && checks.footprint() <= Checks::footprint_max(32, 255));
     }
+    assert_eq!(seen, 32, "the bound was reached");
+}
+
+#[test]
+fn a_token_is_not_written_into_logs() {
+    let written = format!("{:?}", linkspan_core::im::Token::from("secret"));
+    assert!(written.starts_with("Token(") && !written.contains("secret"), "{written}");
 }
 
 #[test]

@@ -380,3 +380,17 @@ fn a_client_of_ours_logs_in_calls_and_hears() {
     client.event(Instant::ORIGIN, Event::Received(Opcode::Text, Bytes::from_static(b"[]")));
     assert_eq!(client.closed(), Some(Violation::TextInvalid.into()));
 }
+
+#[test]
+fn a_client_takes_messages_up_to_its_limit() {
+    let message = br#"{"event":"F","errCode":0,"errMsg":"","data":"","operationID":"x"}"#;
+    for (most, closed) in
+        [(message.len(), None), (message.len() - 1, Some(CloseReason::Violation(Violation::PackageTooLarge)))]
+    {
+        let limits = Limits { receive_max: most as u32, ..Limits::default() };
+        let mut station = Station::new(Client::new("u1"), Arc::new(limits), Instant::ORIGIN);
+        let data = Bytes::from_static(message);
+        station.event(Instant::ORIGIN, Event::Received(Opcode::Text, data));
+        assert_eq!(station.closed(), closed, "{most} bytes");
+    }
+}

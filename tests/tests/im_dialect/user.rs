@@ -36,6 +36,23 @@ fn no_login() -> Value {
     reply("Login", 1003, "No Login, first Login", "", "status")
 }
 
+/// What is looked at from outside is what has happened inside.
+#[test]
+fn a_user_says_who_is_there_and_whether_it_is_in() {
+    let mut world = world();
+    let conn = world.connect(WEB).unwrap();
+    let look = |world: &World| world.user("u1").map(|user| (user.connections(), user.session().is_some(), user.is_idle()));
+    assert_eq!(look(&world), Some((1, false, false)));
+    world.login(conn);
+    assert_eq!(look(&world), Some((1, true, false)));
+    let other = world.connect(IOS).unwrap();
+    assert_eq!(look(&world), Some((2, true, false)));
+    world.close(other);
+    assert_eq!(look(&world), Some((1, true, false)));
+    world.close(conn);
+    assert_eq!(look(&world).map(|(connections, ..)| connections).unwrap_or_default(), 0);
+}
+
 #[test]
 fn a_failed_login_leaves_nothing_behind() {
     let mut world = world();

@@ -355,3 +355,28 @@ fn a_close_sends_what_is_queued() {
     assert_eq!(bench.closed(), Some(CloseReason::Finished));
     assert_eq!(bench.hear().len(), 1);
 }
+
+/// What a driver delivers from a hub goes to the server as a notify; a key that was refused is one.
+#[test]
+fn a_delivery_is_said_to_the_server() {
+    let mut bench = Bench::connected();
+    let message = linkspan_core::Push::new("Room.Say", "hello", linkspan_core::Overflow::Close);
+    bench.station.event(bench.now, linkspan_core::Event::Delivered(linkspan_core::Delivery::Push(message)));
+    assert_eq!(bench.hear(), [(DATA, Bytes::from(notify("Room.Say", b"hello")))]);
+}
+
+#[test]
+fn a_package_that_has_begun_is_no_boundary() {
+    let mut bench = Bench::connected();
+    let package = package(DATA, &push("r", b"body"));
+    let (head, rest) = package.split_at(package.len() - 1);
+    bench.station.receive(bench.now, head.to_vec());
+    assert!(bench.station.connection().footprint() > 0, "what has come is kept");
+    let mut other = Bench::connected();
+    other.station.receive(other.now, head.to_vec());
+    other.station.event(other.now, linkspan_core::Event::Closed(CloseReason::PeerClosed));
+    assert_eq!(other.closed(), Some(CloseReason::Violation(Violation::Truncated)));
+    bench.station.receive(bench.now, rest.to_vec());
+    let said = bench.station.notices().into_iter().filter(|notice| matches!(notice, ClientNotice::Push { .. }));
+    assert_eq!(said.count(), 1);
+}

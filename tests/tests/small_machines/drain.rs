@@ -259,3 +259,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn connections_are_counted() {
+    let mut drain = server(Config::default(), 3);
+    assert_eq!(drain.connections(), 3);
+    handle(&mut drain, seconds(1), Event::Closed);
+    handle(&mut drain, seconds(1), Event::Closed);
+    assert_eq!(drain.connections(), 1);
+    handle(&mut drain, seconds(2), Event::Closed);
+    handle(&mut drain, seconds(2), Event::Closed);
+    assert_eq!(drain.connections(), 0, "one end too many is none");
+}

@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn the_outbox_is_a_list_of_bytes(steps in vec(step(), 0..60)) {
         let (mut outbox, mut model) = (Outbox::default(), Model::default());
-        let mut sent = (0, 0);
+        let mut sent = (0, 0, 0);
         for (number, step) in (0_u8..).zip(steps) {
             match step {
                 Step::Push { head, body, is_lossy } => {
@@ -101,12 +101,14 @@ proptest! {
                 }
                 Step::Write(most) => {
                     let before = model.frames.len();
+                    let lengths: Vec<usize> = model.frames.iter().map(Frame::len).collect();
                     let (bytes, flushed) = model.write(most);
                     prop_assert_eq!(write(&mut outbox, most), bytes.clone());
                     let progress = !bytes.is_empty() || flushed.cost > 0;
                     prop_assert_eq!(outbox.take_flushed(), progress.then_some(flushed));
                     prop_assert_eq!(outbox.take_flushed(), None, "told once");
                     sent.0 += (before - model.frames.len()) as u64;
+                    sent.2 += lengths[..before - model.frames.len()].iter().sum::<usize>() as u64;
                 }
                 Step::DropOldest => {
                     outbox.drop_oldest();
@@ -125,7 +127,10 @@ proptest! {
             let (frames, written) = outbox.frames();
             prop_assert_eq!((frames.count(), written), (model.frames.len(), model.written));
         }
-        prop_assert_eq!(outbox.take_sent().frames, sent.0, "dropped frames were not sent: {}", sent.1);
+        let told = outbox.take_sent();
+        prop_assert_eq!(told.frames, sent.0, "dropped frames were not sent: {}", sent.1);
+        prop_assert_eq!(told.bytes, sent.2);
+        prop_assert_eq!(outbox.take_sent().frames, 0, "told once");
     }
 
     /// What is taken out whole counts as flushed once it has gone out, and not before.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use linkspan_core::wheel::{Event, Wheel};
+use linkspan_core::wheel::{Action, Event, Wheel};
 use linkspan_core::{Actions, Instant, Machine};
 use linkspan_tests::laws;
 use proptest::collection::vec;
@@ -193,4 +193,25 @@ fn a_deadline_at_the_end_of_time_is_never() {
     let mut actions = Actions::new();
     wheel.handle_timeout(Instant::from_micros(u64::MAX), &mut actions);
     assert!(actions.is_empty());
+}
+
+/// Driven like every other machine it reports what is due, and what is set into the past at once.
+#[test]
+fn a_wheel_is_a_machine() {
+    let at = Instant::from_micros;
+    let (mut wheel, mut actions) = (Wheel::new(1), Actions::new());
+    for (key, due) in [(1, 50_000), (2, 80_000), (3, 90_000)] {
+        wheel.handle_event(at(10), Event::Schedule(key, at(due)), &mut actions);
+    }
+    wheel.handle_event(at(10), Event::Cancel(2), &mut actions);
+    assert!(actions.is_empty() && wheel.len() == 2);
+    assert!(wheel.next_timeout().is_some_and(|due| due >= at(50_000)));
+    wheel.handle_timeout(at(49_000), &mut actions);
+    assert!(actions.is_empty(), "early is free");
+    wheel.handle_timeout(at(60_000), &mut actions);
+    assert_eq!(actions.drain().collect::<Vec<_>>(), [Action::Expired(1)]);
+    wheel.handle_event(at(200_000), Event::Schedule(4, at(100_000)), &mut actions);
+    let mut expired: Vec<_> = actions.drain().map(|Action::Expired(key)| key).collect();
+    expired.sort_unstable();
+    assert_eq!((expired, wheel.is_empty(), wheel.next_timeout()), (vec![3, 4], true, None));
 }

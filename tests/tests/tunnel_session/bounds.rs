@@ -1,0 +1,105 @@
+//! Bounds of a session that an operator can set, at values of their own.
+
+use super::*;
+use linkspan_core::Violation;
+use linkspan_core::tunnel::StreamEnd;
+
+#[test]
+fn so_many_malformed_announcements_as_the_limit_says() {
+    for most in [1, 3] {
+        let config = TunnelConfig { may_peer_announce: true, ..TunnelConfig::new(Role::Server) };
+        let mut end = End::new(config, Limits { tunnel_malformed: most, ..Limits::default() });
+        let malformed = || Event::Received(Opcode::Binary, Bytes::from_static(b"\x02\x00\x08foo"));
+        for _ in 0..most {
+            end.event(malformed());
+            assert_eq!(end.closed, None);
+        }
+        end.event(malformed());
+        assert_eq!(end.closed, Some(Violation::MessageInvalid.into()));
+        assert_eq!(end.marks, vec![Mark::BadMessageIgnored; most as usize + 1]);
+    }
+}
+
+/// No more stream data is in the send queue than a control message may have to wait for, and one piece in any case.
+#[test]
+fn a_control_message_waits_for_no_more_than_the_window() {
+    const PIECE: usize = 32 * 1024;
+    for (window, pieces) in [(1, 1), (PIECE as u32, 1), (2 * PIECE as u32, 1), (3 * PIECE as u32, 2)] {
+        let limits = Limits { tunnel_window: window, ..Limits::default() };
+        let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+        let bulk = end.accept(2);
+        end.flush_at_once = false;
+        let before = end.sent.len();
+        end.command(TunnelCommand::Data { stream: bulk, body: Bytes::from(vec![7; 10 * PIECE]) });
+        let data = |end: &End| {
+            let data = |message: &&Message| matches!(message.content, Content::Data(_));
+            end.sent[before..].iter().filter(data).count()
+        };
+        assert_eq!(data(&end), pieces, "{window} bytes");
+        // A refusal goes out at once, behind them.
+        end.receive(9, Content::Data(text("for nobody")));
+        assert!(matches!(end.sent.last().expect("it answers").content, Content::Error(_)), "{window}");
+        // What has left makes room for as much again, to the end.
+        for round in 1..=10 {
+            let flushed = std::mem::take(&mut end.unflushed);
+            end.event(Event::Flushed(flushed));
+            assert_eq!(data(&end), (pieces * (round + 1)).min(10), "{window} bytes, round {round}");
+        }
+    }
+}
+
+fn ends(end: &End) -> Vec<&StreamEnd> {
+    let ended = |notice| match notice {
+        TunnelNotice::Ended { end, .. } => Some(end),
+        _ => None,
+    };
+    end.notices.iter().filter_map(|notice| ended(notice)).collect()
+}
+
+#[test]
+fn a_dial_that_nobody_answers_ends_in_its_time() {
+    let limits = Limits { tunnel_dial_timeout: Duration::from_secs(7), ..Limits::default() };
+    let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+    end.receive(2, connect());
+    end.wait(Duration::from_millis(6_999));
+    assert_eq!(ends(&end), Vec::<&StreamEnd>::new());
+    end.wait(Duration::from_millis(1));
+    assert_eq!((ends(&end), end.errors(2).len(), end.closed), (vec![&StreamEnd::DialTimeout], 1, None));
+}
+
+#[test]
+fn a_reader_that_holds_back_for_too_long_loses_its_stream() {
+    let limits = Limits { tunnel_stall_timeout: Duration::from_secs(9), ..Limits::default() };
+    let config = TunnelConfig { is_peer_ours: true, ..TunnelConfig::new(Role::Client) };
+    let mut end = End::new(config, limits);
+    let stream = end.accept(2);
+    end.receive(2, Content::Pause);
+    end.command(TunnelCommand::Data { stream, body: text("x") });
+    end.wait(Duration::from_millis(8_999));
+    assert_eq!(ends(&end), Vec::<&StreamEnd>::new());
+    end.wait(Duration::from_millis(1));
+    assert_eq!((ends(&end), end.errors(2)), (vec![&StreamEnd::Stalled], vec![text("no progress")]));
+}
+
+/// A place for a dial is free again however the dial ends, and only once.
+#[test]
+fn as_many_dials_are_open_as_may_be_whatever_became_of_others() {
+    let limits = Limits { tunnel_dials: 2, ..Limits::default() };
+    let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+    end.receive(2, connect());
+    end.receive(3, connect());
+    end.receive(4, connect());
+    assert_eq!(end.marks, [Mark::StreamRefused], "two at a time");
+    // One is given up by the peer, and then told again.
+    end.receive(2, Content::Error(text("never mind")));
+    end.receive(2, Content::Error(text("never mind")));
+    let third = end.accept(5);
+    end.receive(6, connect());
+    end.receive(7, connect());
+    assert_eq!(end.marks, [Mark::StreamRefused; 2], "one of wire 3, one of wire 6");
+    // An open stream that ends gives no place back.
+    end.command(TunnelCommand::Dialed(third));
+    end.receive(5, Content::Error(text("EOF")));
+    end.receive(8, connect());
+    assert_eq!((end.marks.len(), end.closed), (3, None));
+}
