@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use linkspan_core::Violation;
 use linkspan_core::pomelo::{self, Dictionary, Message, MessageType, Package, PackageReader, RouteOut};
 
-use crate::{fuzz_chat, fuzz_connection, fuzz_http, fuzz_hub, fuzz_im, fuzz_tunnel};
+use crate::{fuzz_chat, fuzz_connection, fuzz_http, fuzz_hub, fuzz_im, fuzz_tunnel, fuzz_world};
 
 /// What a fuzz target does with its input.
 pub type Body = fn(&[u8]);
@@ -31,6 +31,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("tunnel_message", fuzz_tunnel::tunnel_message),
     ("tunnel_policy", fuzz_tunnel::tunnel_policy),
     ("tunnel_session", fuzz_tunnel::tunnel_session),
+    ("world", fuzz_world::world),
 ];
 
 /// The largest body that any package can announce.

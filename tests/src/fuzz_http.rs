@@ -89,7 +89,12 @@ fn pattern(script: &mut Script<'_>) -> String {
     text
 }
 
-fn verdict(decision: &Decision<'_, usize>) -> Verdict {
+/// A decision as the reference would say it.
+///
+/// # Panics
+///
+/// If the path is refused: those that are asked about are fine.
+pub(crate) fn verdict(decision: &Decision<'_, usize>) -> Verdict {
     match decision {
         Decision::Match(found) => Verdict::Match(found.pattern.into()),
         Decision::Redirect(redirect) => Verdict::Redirect(redirect.pattern.unwrap_or_default().into()),

@@ -12,6 +12,7 @@ pub mod fuzz_http;
 pub mod fuzz_hub;
 pub mod fuzz_im;
 pub mod fuzz_tunnel;
+pub mod fuzz_world;
 pub mod harness;
 pub mod laws;
 pub mod memory;

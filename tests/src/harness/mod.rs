@@ -94,6 +94,11 @@ impl<M: Subject + Debug> Checked<M> {
         &self.machine
     }
 
+    /// The machine, for what is no event of it.
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
     /// The latest time that the machine has seen.
     pub fn now(&self) -> Instant {
         self.now

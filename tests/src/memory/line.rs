@@ -68,6 +68,11 @@ impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Typed<D> {
         self.checked.machine().has_room()
     }
 
+    /// How many messages it has read since it was asked last.
+    pub(crate) fn take_messages(&mut self) -> u32 {
+        self.checked.machine_mut().take_messages()
+    }
+
     /// The connection, to look at.
     pub(crate) fn connection(&self) -> &Connection<D> {
         self.checked.machine()

@@ -103,8 +103,13 @@ impl GoLike {
 
     /// Asks for a stream; says which number it has.
     pub fn dial(&mut self) -> i64 {
+        self.dial_to(Bytes::from_static(b"127.0.0.1:80"))
+    }
+
+    /// Asks for a stream to `address`; says which number it has.
+    pub fn dial_to(&mut self, address: Bytes) -> i64 {
         self.last_wire += 1;
-        let (proto, address) = (Bytes::from_static(b"tcp"), Bytes::from_static(b"127.0.0.1:80"));
+        let proto = Bytes::from_static(b"tcp");
         self.streams.insert(self.last_wire, Stream::default());
         self.say(self.last_wire, Content::Connect(Target { proto, address, is_cut: false }));
         self.last_wire
@@ -140,6 +145,21 @@ impl GoLike {
     /// Whether the stream can still be written to.
     pub fn is_open(&self, wire: i64) -> bool {
         self.streams.get(&wire).is_some_and(|stream| !stream.is_over)
+    }
+
+    /// The streams that it lists as its own, in order.
+    pub fn known(&self) -> impl Iterator<Item = i64> {
+        self.streams.iter().filter(|(_, stream)| !stream.is_over).map(|(wire, _)| *wire)
+    }
+
+    /// Pauses and resumes a stream for nothing, so many times.
+    pub fn flip(&mut self, times: u64) {
+        let live = self.streams.iter().find(|(_, stream)| !stream.is_over && !stream.is_paused);
+        let Some(wire) = live.map(|(wire, _)| *wire) else { return };
+        for _ in 0..times {
+            self.say(wire, Content::Pause);
+            self.say(wire, Content::Resume);
+        }
     }
 
     /// The application closes; the peer hears of it more than once.

@@ -28,6 +28,10 @@ pub(super) enum What {
     Draining(usize),
     /// The deadline of a door may have come.
     Door(usize, u64),
+    /// The deadline of a gateway's directory may have come.
+    Directory(usize),
+    /// An upstream of a gateway does what it has put off.
+    Web(usize, u64),
     /// A gateway's backend does what it has put off.
     Session(usize, u64),
 }

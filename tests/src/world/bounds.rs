@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linkspan_core::hub::{Admission, DevicePolicy};
+use linkspan_core::im::{ChecksConfig, Places};
 use linkspan_core::pomelo::{self, Dictionary};
 use linkspan_core::{Limits, Overflow, chat};
 
@@ -59,6 +60,8 @@ impl Settings {
                 group_members: 2,
                 connections: 6,
                 connections_per_address: 3,
+                messages_per_second: 10,
+                messages_burst: 40,
                 connects_per_second: 1,
                 connects_burst: 3,
                 buffered_bytes: 6 * 1024,
@@ -68,6 +71,12 @@ impl Settings {
                 handshake_timeout: Duration::from_secs(3),
                 tunnel_streams: 3,
                 tunnel_dials: 1,
+                tunnel_connects_per_second: 2,
+                tunnel_connects_burst: 4,
+                tunnel_flips: 8,
+                tunnel_sessions_per_client: 2,
+                tunnel_announced: 3,
+                tunnel_seeks: 2,
                 tunnel_stream_bytes: 20 * 1024,
                 tunnel_session_bytes: 40 * 1024,
                 ..tight
@@ -85,6 +94,17 @@ impl Settings {
             tunnel_stall_timeout: Duration::from_secs(30),
             ..limits
         })
+    }
+
+    /// The bounds of a gateway's checks of tokens.
+    pub(super) fn checks(&self) -> ChecksConfig {
+        let usual = ChecksConfig::default();
+        if self.bounds > 1 { ChecksConfig { waiting: 1, remembered: 1, ..usual } } else { usual }
+    }
+
+    /// How many IM connections a gateway may have.
+    pub(super) fn places(&self) -> Places {
+        Places::new(if self.bounds > 1 { 3 } else { 10_000 })
     }
 
     pub(super) fn admission(&self) -> Admission {

@@ -137,7 +137,7 @@ impl App<Watcher> for Watch {
     fn hear(&mut self, notice: Delivery, _: &mut Orders<(Key, bool)>, desk: &mut Desk<'_>) {
         let end = desk.end;
         if let (Some(gateway), Delivery::Presence { key, platforms }) = (&mut desk.gateway, notice) {
-            gateway.told.insert((key, end), platforms);
+            gateway.told.insert((end, key), platforms);
         }
     }
 
@@ -154,7 +154,7 @@ impl App<Watcher> for Watch {
             Verb::Unbind | Verb::Leave => {
                 let end = desk.end;
                 if let Some(gateway) = &mut desk.gateway {
-                    gateway.told.remove(&(name.clone(), end));
+                    gateway.told.remove(&(end, name.clone()));
                 }
                 orders.give((name, false));
             }

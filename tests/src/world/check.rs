@@ -45,7 +45,8 @@ impl Sim<'_> {
                     Op { at, user, verb: Verb::Request, a: 10, b: 0 }
                 }
                 Kind::Chat => Op { at, user, verb: Verb::Send, a: name, b: 10 },
-                Kind::Agent => Op { at, user, verb: Verb::Dial, a: 1_000, b: 0 },
+                Kind::Agent | Kind::Original => Op { at, user, verb: Verb::Dial, a: 1_000, b: 0 },
+                Kind::Peer => Op { at, user, verb: Verb::Reach, a: self.users[0].plan.name, b: 0 },
                 Kind::Watcher => Op { at, user, verb: Verb::Bind, a: name, b: 0 },
             };
             self.perform_op(op);
@@ -85,6 +86,11 @@ impl Sim<'_> {
                     user.plan.kind, user.verdict
                 );
             }
+        }
+        self.check_views();
+        let fetches: usize = self.gateways.iter().map(|gateway| gateway.web.open_ones()).sum();
+        if fetches > 0 {
+            let _ = writeln!(faults, "{fetches} requests to upstreams have no end");
         }
         for gateway in &self.gateways {
             gateway.check_watchers();
@@ -140,6 +146,9 @@ impl Sim<'_> {
         let left: Vec<usize> = (0..self.ends.len()).filter(|id| self.ends[*id].is_some()).collect();
         assert!(left.is_empty(), "A9: ends {left:?} are left\n{}", self.wait_graph());
         let now = self.now;
+        self.check_web_floor();
+        let counts = self.ledger.counts;
+        assert_eq!(counts.fetches, counts.fetched + counts.fetches_failed, "ledger: fetches do not add up");
         for gateway in &mut self.gateways {
             gateway.check_floor(now);
         }

@@ -13,14 +13,14 @@ use super::{Plan, Report, Size, run, tell};
 const HELP: &str = "\
 Simulated worlds: whole gateways and their users, from one seed.
 
-  sim run SEED|SCRIPT [--size lite|cluster] [--trace] [--only TEXT]
+  sim run SEED|SCRIPT [--size lite|cluster|crowd|long] [--trace] [--only TEXT]
       Lets one world live; with --trace tells its story, or the lines of it that have TEXT in them.
-  sim many [--seeds N | --for 10m] [--from SEED] [--size lite|cluster|both] [--jobs N] [--keep N]
+  sim many [--seeds N | --for 10m] [--from SEED] [--size SIZE|both|all] [--jobs N] [--keep N]
       Searches, prints what fails with the command that replays it, and stops after --keep failures (default 10).
   sim shrink SEED|SCRIPT [--size SIZE] [--out FILE]
       Makes a failing world as small as it gets, and prints it as a script.
   sim digest [--seeds N] [--from SEED] [--size SIZE]
-      One fingerprint per seed, to be compared between machines and builds.
+      One fingerprint per seed: equal on every machine and in every build.
   sim marks [--seeds N] [--from SEED] [--size SIZE]
       How often each mark and each reason was reached.
   sim script SEED [--size SIZE]
@@ -112,10 +112,9 @@ fn span(text: &str) -> Result<Duration, String> {
 
 fn sizes(text: &str) -> Result<Vec<Size>, String> {
     match text {
-        "lite" => Ok(vec![Size::Lite]),
-        "cluster" => Ok(vec![Size::Cluster]),
         "both" => Ok(vec![Size::Lite, Size::Cluster]),
-        _ => Err(format!("there is no size {text}")),
+        "all" => Ok(Size::ALL.to_vec()),
+        _ => Size::from_text(text).map(|size| vec![size]).ok_or_else(|| format!("there is no size {text}")),
     }
 }
 
@@ -147,17 +146,10 @@ pub fn main(arguments: &[String]) -> ExitCode {
     }
 }
 
-fn size_name(size: Size) -> &'static str {
-    match size {
-        Size::Lite => "lite",
-        Size::Cluster => "cluster",
-    }
-}
-
 /// What is wrong, and how to see it again.
 fn explain(plan: &Plan, report: &Report) -> String {
     let Some(failure) = &report.failure else { return String::new() };
-    let (seed, size) = (plan.seed, size_name(plan.size));
+    let (seed, size) = (plan.seed, plan.size.text());
     let at = failure.at as f64 / 1e6;
     format!(
         "FAIL seed={seed:#x} size={size} stage={:?} t={at:.6} event={}\n     {}\nreplay: cargo xtask sim run {seed:#x} \
@@ -296,11 +288,13 @@ fn marks(options: &Options) -> Result<bool, String> {
 
 fn digest(options: &Options) -> Result<bool, String> {
     let mut all_well = true;
+    println!("# Seed, size, fingerprint and number of events of some worlds: the same on every machine and in every build.");
+    println!("# cargo xtask sim digest --seeds {} --size both > tests/regressions/digests.txt", options.seeds);
     for seed in options.from..options.from + options.seeds {
         for size in &options.sizes {
             let report = run(&Plan::from_seed(seed, *size));
             all_well &= report.failure.is_none();
-            println!("{seed:#x} {} {:016x} {}", size_name(*size), report.digest, report.events);
+            println!("{seed:#x} {} {:016x} {}", size.text(), report.digest, report.events);
         }
     }
     Ok(all_well)

@@ -1,7 +1,7 @@
 //! What a driver does for one connection: mail, reading, writing, the end.
 
 use linkspan_core::hub::{Action, Address, Recipients};
-use linkspan_core::{CloseReason, Delivery, Flushed, Opcode, Overflow, Route, drain};
+use linkspan_core::{CloseReason, Delivery, Flushed, Opcode, Overflow, Route, Violation, drain};
 
 use super::end::{End, Phase};
 use super::link::Piece;
@@ -110,6 +110,7 @@ impl Sim<'_> {
                     }
                     self.tell_bytes(id, "recv", opcode, &data);
                     self.step(id, Input::Received(opcode, data));
+                    self.check_pace(id);
                 }
                 Some(Piece::Fin) => self.end_input(id, CloseReason::PeerClosed),
                 None if self.links[link].reset[side] => self.end_input(id, CloseReason::ConnectionLost),
@@ -120,6 +121,18 @@ impl Sim<'_> {
             }
         }
         true
+    }
+
+    /// Ends a connection whose address says more than it may.
+    fn check_pace(&mut self, id: usize) {
+        let now = self.now;
+        let Some(end) = self.open(id) else { return };
+        let (Some(pace), Some(home)) = (end.pace.clone(), end.gateway) else { return };
+        let messages = end.part.take_messages();
+        if messages > 0 && !pace.allows(self.gateways[home].clock(now), messages) {
+            self.count(linkspan_core::Mark::MessageRate);
+            self.step(id, Input::Drain(CloseReason::TooManyMessages));
+        }
     }
 
     fn end_input(&mut self, id: usize, reason: CloseReason) {
@@ -180,8 +193,15 @@ impl Sim<'_> {
         }
         if progress {
             let Flushed { cost, lossy } = End::flushed(&done);
+            let did_read = self.ends[id].as_ref().is_some_and(|end| end.part.wants_read());
             self.step(id, Input::Flushed(Flushed { cost, lossy }));
-            self.wake_end(id);
+            // What has left may make room for more to be written, or to be read.
+            let goes_on = |end: &End| {
+                !end.outbox.is_empty() || end.input_ended.is_some() || !did_read && end.part.wants_read()
+            };
+            if self.ends[id].as_deref().is_some_and(goes_on) {
+                self.wake_end(id);
+            }
         }
     }
 
@@ -233,19 +253,39 @@ impl Sim<'_> {
         end.phase = Phase::Flushing(now + grace.as_micros() as u64);
         end.reason = Some(reason);
         end.mailbox.clear();
-        let (user, peer) = (end.user, end.peer);
+        let (user, peer, side) = (end.user, end.peer, end.side);
         if let Some(gateway) = end.gateway {
+            self.delist(gateway, id);
+        }
+        if let Some(gateway) = self.ends[id].as_ref().and_then(|end| end.gateway).filter(|_| side == 0) {
             self.ledger.gateway_gone(id);
             self.im_closed(gateway, id);
             self.gateways[gateway].check_forgotten(id);
-            self.gateways[gateway].told.retain(|(_, end), _| *end != id);
+            let told = &mut self.gateways[gateway].told;
+            if !told.is_empty() {
+                told.retain(|(end, _), _| *end != id);
+            }
             if self.users[user].end == Some(peer) {
+                self.check_fair(user, reason);
                 self.users[user].verdict = Some(reason);
             }
         } else {
             self.ledger.user_gone(id, peer);
         }
         self.wake_end(id);
+    }
+
+    /// Nobody is thrown out for what it said in order. Bounds that are very tight refuse what is long.
+    fn check_fair(&self, user: usize, reason: CloseReason) {
+        let is_cut = matches!(reason, CloseReason::Violation(Violation::Unfinished | Violation::Truncated));
+        let is_tight = self.plan.settings.bounds > 1;
+        if let CloseReason::Violation(violation) = reason
+            && self.users[user].is_trusted
+            && !is_cut
+            && !is_tight
+        {
+            panic!("B: user {user} is thrown out for what it said in order: {violation}");
+        }
     }
 
     /// Writes what is left, and then lets go of the line.
@@ -278,13 +318,16 @@ impl Sim<'_> {
             gateway.ends.remove(&id);
             gateway.buffered -= end.buffered as u64;
             gateway.gate.set_buffered(gateway.buffered);
-            gateway.gate.release(end.address);
+            if side == 0 {
+                gateway.gate.release(end.address);
+            }
             let now = gateway.clock(self.now);
             let gone = linkspan_core::services::Event::ConnClosed(linkspan_core::ConnId(id as u64));
             let mut actions = linkspan_core::Actions::new();
             linkspan_core::Machine::handle_event(&mut gateway.services, now, gone, &mut actions);
             self.tell_drain(index, drain::Event::Closed);
-        } else {
+        }
+        if side == 1 {
             self.user_left(end.user, id, end.reason);
         }
     }

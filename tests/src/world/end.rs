@@ -1,14 +1,17 @@
 //! One end of a link: a connection of any dialect, its application, and what a driver keeps for the two.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use linkspan_core::{Class, CloseReason, Delivery, Dialect, Flushed, Frame, Instant};
+use linkspan_core::edge::Pace;
+use linkspan_core::{Class, CloseReason, Delivery, Dialect, Flushed, Frame, Instant, im};
 
 use super::agenda::Agenda;
 use super::gateway::Gateway;
 use super::ledger::Ledger;
+use super::mesh::Errand;
 use super::plan::{Op, Plan};
 use crate::harness::Random;
 use crate::memory::line::{Effect, Input, Line, Typed};
@@ -59,6 +62,12 @@ pub(super) enum Said {
     Ready,
     /// A request of an IM connection, for its user's session.
     Requested(linkspan_core::im::Ticket, linkspan_core::im::Request),
+    /// A tunnel's news, for the directory.
+    Directory(linkspan_core::hub::directory::Event<usize>),
+    /// A dial that came over a peer's link, for this client and its target.
+    Forwarded(linkspan_core::Key, linkspan_core::tunnel::StreamId, Bytes),
+    /// Something that another tunnel of the same gateway is to do.
+    Errand(usize, Errand),
 }
 
 /// What an application asks of its connection: at once, or as soon as there is room.
@@ -91,6 +100,16 @@ pub(super) trait App<D: Dialect> {
     /// The plan wants something of it.
     fn perform(&mut self, op: &Op, orders: &mut Orders<D::Command>, desk: &mut Desk<'_>);
 
+    /// Its gateway wants something of it.
+    fn run(&mut self, errand: Errand, orders: &mut Orders<D::Command>, desk: &mut Desk<'_>) {
+        let _ = (errand, orders, desk);
+    }
+
+    /// Everything that had to wait for room is said.
+    fn said(&mut self, desk: &mut Desk<'_>) {
+        let _ = desk;
+    }
+
     /// The connection has ended.
     fn closed(&mut self, reason: CloseReason, desk: &mut Desk<'_>) {
         let _ = (reason, desk);
@@ -114,13 +133,12 @@ pub(super) trait Part {
     fn wants_read(&self) -> bool;
     fn has_room(&self) -> bool;
     fn missing(&self) -> Option<String>;
-    /// The IM connection that this is, if it is one, with a command for it.
-    fn command_im(
-        &mut self,
-        now: Instant,
-        command: linkspan_core::im::ServerCommand,
-        desk: &mut Desk<'_>,
-    ) -> Vec<Effect>;
+    /// How many messages it has read since it was asked last.
+    fn take_messages(&mut self) -> u32;
+    /// A command for it, if this is an IM connection of a gateway.
+    fn command_im(&mut self, now: Instant, command: im::ServerCommand, desk: &mut Desk<'_>) -> Vec<Effect>;
+    /// Its gateway wants something of it, if it is a tunnel.
+    fn run(&mut self, now: Instant, errand: Errand, desk: &mut Desk<'_>) -> Vec<Effect>;
 }
 
 /// A connection and its application.
@@ -161,6 +179,9 @@ where
                 return effects;
             }
             let held = if self.line.has_room() { self.orders.held.pop_front() } else { None };
+            if held.is_some() && self.orders.held.is_empty() {
+                self.app.said(desk);
+            }
             // What was held is older.
             let Some(command) = held.or_else(|| self.orders.now.pop_front()) else { return effects };
             effects.extend(self.line.command(now, command));
@@ -214,20 +235,20 @@ where
         self.app.missing(self.line.connection())
     }
 
-    fn command_im(
-        &mut self,
-        now: Instant,
-        command: linkspan_core::im::ServerCommand,
-        desk: &mut Desk<'_>,
-    ) -> Vec<Effect> {
-        let this: &mut dyn std::any::Any = &mut self.line;
-        match this.downcast_mut::<Typed<linkspan_core::im::Server>>() {
-            Some(line) => {
-                let effects = line.command(now, command);
-                self.settle(now, effects, desk)
-            }
-            None => Vec::new(),
-        }
+    fn take_messages(&mut self) -> u32 {
+        self.line.take_messages()
+    }
+
+    fn command_im(&mut self, now: Instant, command: im::ServerCommand, desk: &mut Desk<'_>) -> Vec<Effect> {
+        let line: &mut dyn Any = &mut self.line;
+        let Some(line) = line.downcast_mut::<Typed<im::Server>>() else { return Vec::new() };
+        let effects = line.command(now, command);
+        self.settle(now, effects, desk)
+    }
+
+    fn run(&mut self, now: Instant, errand: Errand, desk: &mut Desk<'_>) -> Vec<Effect> {
+        self.app.run(errand, &mut self.orders, desk);
+        self.settle(now, Vec::new(), desk)
     }
 }
 
@@ -331,6 +352,8 @@ pub(super) struct End {
     pub(super) deaf_until: u64,
     /// Where it is connected from.
     pub(super) address: std::net::IpAddr,
+    /// What its address says is counted here; nothing counts at users' ends and for tunnels.
+    pub(super) pace: Option<Pace>,
     /// Bytes of its outbox that its gateway has counted.
     pub(super) buffered: usize,
 }

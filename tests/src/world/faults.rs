@@ -3,7 +3,7 @@
 use linkspan_core::{CloseReason, drain};
 
 use super::agenda::What;
-use super::plan::{Fault, Harm, salted};
+use super::plan::{Fault, Harm, Kind, salted};
 use super::sim::Sim;
 
 impl Sim<'_> {
@@ -49,6 +49,10 @@ impl Sim<'_> {
             }
             Harm::Spoil => line.ways[0].spoils = extra as usize,
             Harm::Deaf => self.hold(client, until, |end| &mut end.deaf_until),
+            Harm::Lie if self.users[whom].plan.kind == Kind::Peer => {
+                self.users[whom].is_trusted = false;
+                self.lie(client, extra);
+            }
             Harm::Nap => self.hold(server, until, |end| &mut end.naps_until),
             _ => {}
         }
@@ -110,6 +114,8 @@ impl Sim<'_> {
                 self.crash(whom, extra == 1);
                 self.agenda.enter(until, What::Restart(whom));
             }
+            Harm::Upstream => self.drop_upstream(whom, until, extra),
+            Harm::Split => self.split(whom, until, extra),
             Harm::Partition => self.partition(whom, until, extra),
             _ => {}
         }
@@ -128,8 +134,12 @@ impl Sim<'_> {
     /// A process is gone, with everything in it.
     pub(super) fn crash(&mut self, index: usize, is_loud: bool) {
         self.gateways[index].is_up = false;
+        let mut left = Vec::new();
         for id in std::mem::take(&mut self.gateways[index].ends) {
             let Some(end) = self.ends[id].take() else { continue };
+            if end.side == 1 {
+                left.push(end.user);
+            }
             self.ledger.gateway_gone(id);
             self.ledger.streams.end_gone(id);
             let line = &mut self.links[end.link];
@@ -141,12 +151,17 @@ impl Sim<'_> {
                 line.ways.iter_mut().for_each(super::link::Way::die);
             }
         }
+        self.web_crashed(index);
         let visitors = self.gateways[index].house.visitors();
         self.lives += 1;
         let mut fresh = super::gateway::Gateway::new(index, self.lives, self.plan);
         fresh.is_up = false;
         self.gateways[index] = fresh;
         visitors.into_iter().for_each(|(_, user)| self.retry(user));
+        for user in left {
+            (self.users[user].end, self.users[user].is_ready) = (None, false);
+            self.retry(user);
+        }
     }
 
     /// A fault is over.
@@ -181,6 +196,7 @@ impl Sim<'_> {
     pub(super) fn heal(&mut self) {
         let now = self.now;
         for index in 0..self.gateways.len() {
+            self.heal_web(index);
             let gateway = &mut self.gateways[index];
             gateway.frozen_until = now;
             gateway.exhausted_until = now;

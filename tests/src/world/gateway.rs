@@ -7,6 +7,7 @@ use std::time::Duration;
 use linkspan_core::backoff::Backoff;
 use linkspan_core::drain::{self, Drain};
 use linkspan_core::gate::Gate;
+use linkspan_core::hub::directory::{self, Directory};
 use linkspan_core::hub::{Action, Address, Config, Event, Hub, PlatformSet};
 use linkspan_core::services::{self, NodeId, Services};
 use linkspan_core::{
@@ -14,7 +15,9 @@ use linkspan_core::{
 };
 
 use super::im::House;
+use super::mesh::{Guests, peer_name};
 use super::plan::{Plan, salted};
+use super::web::Web;
 
 /// Where a gateway's clock stands when the world begins: late enough to be turned back.
 const START: u64 = 1_000_000_000_000;
@@ -22,15 +25,61 @@ const START: u64 = 1_000_000_000_000;
 /// Who is registered under what, as the hub's answers tell it.
 #[derive(Debug, Default)]
 struct Model {
-    sessions: BTreeMap<Key, BTreeSet<usize>>,
-    groups: BTreeMap<GroupId, BTreeSet<usize>>,
+    sessions: Table<Key>,
+    groups: Table<GroupId>,
 }
 
-impl Model {
-    fn is_free_of(&self, end: usize) -> bool {
-        !self.sessions.values().chain(self.groups.values()).any(|ends| ends.contains(&end))
+/// Which ends are under which names, and how often each is in.
+#[derive(Debug)]
+struct Table<K> {
+    ends: BTreeMap<K, BTreeSet<usize>>,
+    counts: BTreeMap<usize, usize>,
+    len: usize,
+}
+
+impl<K> Default for Table<K> {
+    fn default() -> Self {
+        Self { ends: BTreeMap::new(), counts: BTreeMap::new(), len: 0 }
     }
 }
+
+impl<K: Ord + Clone> Table<K> {
+    fn enter(&mut self, name: &K, end: usize) {
+        if self.ends.entry(name.clone()).or_default().insert(end) {
+            *self.counts.entry(end).or_default() += 1;
+            self.len += 1;
+        }
+    }
+
+    fn leave(&mut self, name: &K, end: usize) {
+        if self.ends.get_mut(name).is_some_and(|ends| ends.remove(&end)) {
+            self.uncount(end);
+        }
+    }
+
+    fn clear(&mut self, name: &K) {
+        for end in self.ends.remove(name).unwrap_or_default() {
+            self.uncount(end);
+        }
+    }
+
+    fn uncount(&mut self, end: usize) {
+        self.len -= 1;
+        if let Some(count) = self.counts.get_mut(&end) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&end);
+            }
+        }
+    }
+
+    fn has(&self, end: usize) -> bool {
+        self.counts.contains_key(&end)
+    }
+}
+
+/// Who reaches which agent.
+pub(super) type Mesh = Directory<usize>;
 
 /// One gateway.
 pub(super) struct Gateway {
@@ -56,8 +105,12 @@ pub(super) struct Gateway {
     pub(super) ends: BTreeSet<usize>,
     pub(super) buffered: u64,
     pub(super) house: House,
+    pub(super) directory: Mesh,
+    pub(super) guests: Guests,
+    /// The gateway as a proxy.
+    pub(super) web: Web,
     /// What each watcher was told last about a name.
-    pub(super) told: BTreeMap<(Key, usize), PlatformSet>,
+    pub(super) told: BTreeMap<(usize, Key), PlatformSet>,
     model: Model,
 }
 
@@ -101,7 +154,15 @@ impl Gateway {
             backoff: Backoff::accept(),
             ends: BTreeSet::new(),
             buffered: 0,
-            house: House::default(),
+            house: House::new(&plan.settings, seed),
+            directory: Directory::new(directory::Config {
+                own: Some(peer_name(index)),
+                peers: (0..plan.settings.gateways as usize).filter(|at| *at != index).map(peer_name).collect(),
+                order: directory::Order::default(),
+                limits: Arc::clone(&limits),
+            }),
+            guests: Guests::default(),
+            web: Web::new(life, &plan.settings),
             told: BTreeMap::new(),
             model: Model::default(),
             limits,
@@ -192,33 +253,27 @@ impl Gateway {
         let refused = actions.iter().any(|action| matches!(action, Action::Mark(Mark::GroupFull)));
         match (route, from) {
             (Route::Unregister(key), Some(from)) => {
-                if let Some(ends) = self.model.sessions.get_mut(key) {
-                    ends.remove(&from);
-                }
+                self.model.sessions.leave(key, from);
             }
             (Route::Join(group), Some(from)) if !refused => {
-                self.model.groups.entry(group.clone()).or_default().insert(from);
+                self.model.groups.enter(group, from);
             }
             (Route::Leave(group), Some(from)) => {
-                if let Some(ends) = self.model.groups.get_mut(group) {
-                    ends.remove(&from);
-                }
+                self.model.groups.leave(group, from);
             }
             (Route::Publish { to, .. }, _) => self.check_hearers(to, actions),
-            (Route::Close { to: To::Group(group), .. }, _) => _ = self.model.groups.remove(group),
-            (Route::Close { to: To::Key(key), .. }, _) => _ = self.model.sessions.remove(key),
+            (Route::Close { to: To::Group(group), .. }, _) => self.model.groups.clear(group),
+            (Route::Close { to: To::Key(key), .. }, _) => self.model.sessions.clear(key),
             _ => {}
         }
         for action in actions {
             match action {
                 Action::Deliver { to, delivery: Delivery::Admitted(key) } => {
-                    let ends = self.model.sessions.entry(key.clone()).or_default();
-                    ends.extend(to.as_slice().iter().map(|address| address.mailbox));
+                    to.as_slice().iter().for_each(|address| self.model.sessions.enter(key, address.mailbox));
                 }
                 Action::Close { to, .. } => {
                     if let Route::Register { key, .. } = route {
-                        let ends = self.model.sessions.entry(key.clone()).or_default();
-                        to.as_slice().iter().for_each(|address| _ = ends.remove(&address.mailbox));
+                        to.as_slice().iter().for_each(|address| self.model.sessions.leave(key, address.mailbox));
                     }
                 }
                 _ => {}
@@ -230,8 +285,8 @@ impl Gateway {
     fn check_hearers(&self, to: &To, actions: &[Action<usize>]) {
         let none = BTreeSet::new();
         let expected = match to {
-            To::Key(key) => self.model.sessions.get(key).unwrap_or(&none),
-            To::Group(group) => self.model.groups.get(group).unwrap_or(&none),
+            To::Key(key) => self.model.sessions.ends.get(key).unwrap_or(&none),
+            To::Group(group) => self.model.groups.ends.get(group).unwrap_or(&none),
             _ => return,
         };
         let mut heard = BTreeSet::new();
@@ -253,23 +308,22 @@ impl Gateway {
             "F2: more sessions than there may be"
         );
         let registrations = hub.sessions() + hub.reserved() + hub.watchers() + hub.waiting();
-        let members: usize = self.model.groups.values().map(BTreeSet::len).sum();
-        let most = Hub::<usize>::footprint_max(2 * registrations + members, limits);
+        let most = Hub::<usize>::footprint_max(2 * registrations + self.model.groups.len, limits);
         assert!(hub.footprint() <= most, "G7: the hub owns {} of {most} bytes", hub.footprint());
         if self.shards.len() == 1 {
-            let sessions: usize = self.model.sessions.values().map(BTreeSet::len).sum();
-            assert_eq!(hub.sessions(), sessions, "F1: the registry and its model differ");
+            assert_eq!(hub.sessions(), self.model.sessions.len, "F1: the registry and its model differ");
         }
     }
 
     /// A connection has closed: nothing may lead to it any more.
     pub(super) fn check_forgotten(&self, end: usize) {
-        assert!(self.model.is_free_of(end), "E1: end {end} has closed and is still registered");
+        let Model { sessions, groups } = &self.model;
+        assert!(!sessions.has(end) && !groups.has(end), "E1: end {end} has closed and is still registered");
     }
 
     /// Whoever watches a name knows who is online under it.
     pub(super) fn check_watchers(&self) {
-        for ((key, end), told) in &self.told {
+        for ((end, key), told) in &self.told {
             let online = self.shards.iter().fold(PlatformSet::EMPTY, |all, hub| {
                 hub.platforms_of(key).iter().fold(all, PlatformSet::with)
             });
@@ -279,7 +333,7 @@ impl Gateway {
 
     /// Who is registered.
     pub(super) fn registered(&self) -> BTreeSet<usize> {
-        self.model.sessions.values().chain(self.model.groups.values()).flatten().copied().collect()
+        self.model.sessions.counts.keys().chain(self.model.groups.counts.keys()).copied().collect()
     }
 
     /// All connections are gone: nothing may be left of them.
@@ -295,6 +349,8 @@ impl Gateway {
         assert_eq!(self.services.bindings(), 0, "A9: gateway {}: bindings are left", self.index);
         assert_eq!(self.gate.connections(), 0, "A9: gateway {}: the gate counts somebody", self.index);
         assert_eq!(self.buffered, 0, "A9: gateway {}: bytes are still counted", self.index);
+        let known = [self.directory.sessions(), self.directory.announced(), self.directory.waiting()];
+        assert_eq!(known, [0; 3], "A9: gateway {}: the directory keeps somebody", self.index);
         self.house.check_floor();
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use linkspan_core::im::{
-    Answer, Arguments, Audience, Client, Deliver, Door, DoorAction, DoorConfig, DoorEvent, Fault, Server,
-    ServerCommand, ServerConfig, SessionId, Token, UpgradeCheck, User, UserAction, UserEvent, Visitor,
+    Answer, Arguments, Audience, Checks, Client, Deliver, Door, DoorAction, DoorConfig, DoorEvent, Fault, Places,
+    Proof, Server, ServerCommand, ServerConfig, SessionId, Start, Token, UpgradeCheck, User, UserAction, UserEvent, Visitor,
     limits,
 };
 use linkspan_core::{
@@ -15,17 +15,26 @@ use linkspan_core::{
 use super::agenda::What;
 use super::end::Actor;
 use super::im_apps::{Desk as ServerApp, User as UserApp};
-use super::plan::salted;
+use super::plan::{Settings, salted};
 use super::sim::Sim;
 
 /// Something that the backend does later.
 #[derive(Debug)]
 enum Later {
-    TokenChecked(usize, Option<String>),
+    TokenChecked(usize, [u8; 32], Verdict),
     LoggedIn(Key, SessionId),
     Answer(ConnId, linkspan_core::im::Ticket, String, String),
     /// The deadline of a user's session.
     Deadline(Key),
+}
+
+/// What a check of a token ends with.
+#[derive(Debug)]
+enum Verdict {
+    Proven(Proof),
+    Refused,
+    /// Nobody has answered in time.
+    Unknown,
 }
 
 /// A handshake under way.
@@ -36,8 +45,12 @@ struct Visit {
 }
 
 /// Doors and sessions of one gateway.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct House {
+    checks: Checks,
+    places: Places,
+    /// Handshakes and connections that have one of them.
+    placed: BTreeSet<usize>,
     /// By the id that the connection will have.
     doors: BTreeMap<usize, Visit>,
     users: BTreeMap<Key, User>,
@@ -48,8 +61,31 @@ pub(super) struct House {
 }
 
 impl House {
+    pub(super) fn new(settings: &Settings, seed: u64) -> Self {
+        Self {
+            checks: Checks::new(settings.checks(), seed),
+            places: settings.places(),
+            placed: BTreeSet::new(),
+            doors: BTreeMap::new(),
+            users: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            later: BTreeMap::new(),
+            tokens: 0,
+            sessions: BTreeSet::new(),
+        }
+    }
+
+    /// A handshake or a connection that had a place has ended.
+    fn give_place_back(&mut self, id: usize) {
+        if self.placed.remove(&id) {
+            self.places.give_back();
+        }
+    }
+
     pub(super) fn check_floor(&self) {
         assert!(self.doors.is_empty(), "A9: doors are open");
+        let counts = [self.places.taken(), self.placed.len() as u32, self.checks.waiting()];
+        assert_eq!(counts, [0; 3], "A9: places or checks are left");
         assert!(self.users.is_empty() && self.conns.is_empty(), "A9: users are left");
         assert!(self.sessions.is_empty(), "F5: the backend still has sessions");
     }
@@ -76,10 +112,15 @@ impl Sim<'_> {
     /// Time for something that was put off.
     pub(super) fn session(&mut self, home: usize, token: u64) {
         match self.gateways[home].house.later.remove(&token) {
-            Some(Later::TokenChecked(id, user)) => {
-                let event = match user {
-                    Some(user) => DoorEvent::TokenChecked { user, platform: None },
-                    None => DoorEvent::TokenRefused,
+            Some(Later::TokenChecked(id, digest, verdict)) => {
+                let gateway = &mut self.gateways[home];
+                let proof = if let Verdict::Proven(proof) = &verdict { Some(proof) } else { None };
+                let now = gateway.clock(self.now);
+                gateway.house.checks.end(now, &digest, proof);
+                let event = match verdict {
+                    Verdict::Proven(Proof { user, platform, .. }) => DoorEvent::TokenChecked { user, platform },
+                    Verdict::Refused => DoorEvent::TokenRefused,
+                    Verdict::Unknown => DoorEvent::TokenUnknown,
                 };
                 self.tell_door(home, id, Some(event));
             }
@@ -145,7 +186,7 @@ impl Sim<'_> {
     fn obey_door(&mut self, home: usize, id: usize, actions: Actions<DoorAction>) {
         for action in actions {
             match action {
-                DoorAction::Route(route) => self.route_at(home, Some(id), &route),
+                DoorAction::Route(route) => self.route_of_door(home, id, &route),
                 DoorAction::CheckToken { token, .. } => self.check_token(home, id, &token),
                 DoorAction::Upgrade(visitor) => self.upgrade(home, id, visitor),
                 DoorAction::Reject(_) | DoorAction::Abort => self.turn_away(home, id),
@@ -153,23 +194,52 @@ impl Sim<'_> {
         }
     }
 
+    /// What a door asks of the hub; before it asks for a place there, the listener itself must have one.
+    fn route_of_door(&mut self, home: usize, id: usize, route: &Route) {
+        let house = &mut self.gateways[home].house;
+        if matches!(route, Route::Reserve { .. }) {
+            if let Err((why, mark)) = house.places.take() {
+                self.count(mark);
+                return self.tell_door(home, id, Some(DoorEvent::Rejected(why)));
+            }
+            house.placed.insert(id);
+        }
+        self.route_at(home, Some(id), route);
+    }
+
     fn check_token(&mut self, home: usize, id: usize, token: &Token) {
-        let is_calm = self.is_calm();
-        let auth = if is_calm { 0 } else { self.plan.settings.auth };
-        let user = token.as_str().strip_prefix("tok-").map(str::to_owned);
-        let (span, user) = match auth {
-            0 => (1_000, user),
-            1 => (self.random.below(4_000_000) as u64, user),
-            2 if self.random.once_in(3) => (1_000, None),
-            2 if self.random.once_in(3) => (1_000, Some("999999".into())),
-            3 if self.random.once_in(2) => return,
-            _ => (1_000, user),
+        let auth = if self.is_calm() { 0 } else { self.plan.settings.auth };
+        let gateway = &mut self.gateways[home];
+        let now = gateway.clock(self.now);
+        let mut digest = [0; 32];
+        digest.iter_mut().zip(token.as_str().bytes()).for_each(|(to, from)| *to = from);
+        let until = match gateway.house.checks.begin(now, &digest) {
+            Start::Proven(Proof { user, platform, .. }) => {
+                let event = DoorEvent::TokenChecked { user, platform };
+                return self.tell_door(home, id, Some(event));
+            }
+            Start::Busy(mark) => {
+                self.count(mark);
+                return self.tell_door(home, id, Some(DoorEvent::TokenUnknown));
+            }
+            Start::Check { until } => gateway.when(until).saturating_sub(self.now),
         };
-        self.put_off(home, span, Later::TokenChecked(id, user));
+        let own = token.as_str().strip_prefix("tok-").unwrap_or_default().to_owned();
+        let proven = |user| Verdict::Proven(Proof { user, platform: None, lifetime: None });
+        let (span, verdict) = match auth {
+            0 => (1_000, proven(own)),
+            1 => (self.random.below(4_000_000) as u64, proven(own)),
+            2 if self.random.once_in(3) => (1_000, Verdict::Refused),
+            2 if self.random.once_in(3) => (1_000, proven("999999".into())),
+            3 if self.random.once_in(2) => (until, Verdict::Unknown),
+            _ => (1_000, proven(own)),
+        };
+        self.put_off(home, span.min(until), Later::TokenChecked(id, digest, verdict));
     }
 
     fn turn_away(&mut self, home: usize, id: usize) {
         let Some(visit) = self.gateways[home].house.doors.remove(&id) else { return };
+        self.gateways[home].house.give_place_back(id);
         let user = visit.user;
         let address = self.users[user].address;
         self.gateways[home].gate.release(address);
@@ -183,7 +253,7 @@ impl Sim<'_> {
         let name = self.users[user].plan.name.to_string();
         let (key, platform) = (visitor.user.clone(), visitor.badge.device.platform);
         let limits = limits(&self.gateways[home].limits);
-        let (here, there) = (self.gateways[home].clock(self.now), self.user_clock());
+        let (here, there) = (self.gateways[home].clock(self.now), self.clock_of(user));
         let config = Arc::new(ServerConfig::default());
         let server = Server::new(config, visitor, salted(self.plan.seed, !(id as u64)));
         let parts = [
@@ -223,6 +293,7 @@ impl Sim<'_> {
 
     /// An IM connection has ended.
     pub(super) fn im_closed(&mut self, home: usize, id: usize) {
+        self.gateways[home].house.give_place_back(id);
         if let Some(user) = self.gateways[home].house.conns.remove(&id) {
             self.tell_user(home, &user, Some(UserEvent::Closed(ConnId(id as u64))));
         }

@@ -8,7 +8,6 @@ use super::tunnel::Accounts;
 /// One request that a user has made.
 #[derive(Clone, Debug)]
 struct Request {
-    end: usize,
     size: usize,
     at: u64,
     /// Whether the answer has to repeat what was asked.
@@ -19,7 +18,8 @@ struct Request {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     last: u64,
-    requests: BTreeMap<u64, Request>,
+    /// By the end that asked, and by number.
+    requests: BTreeMap<(usize, u64), Request>,
     sizes: BTreeMap<u64, usize>,
     /// Numbers that somebody untrustworthy has used, too.
     tainted: BTreeSet<u64>,
@@ -54,6 +54,19 @@ pub struct Counts {
     pub dropped: u64,
     /// Copies that were lost with their connection.
     pub lost: u64,
+    /// Requests to gateways as proxies.
+    pub fetches: u64,
+    /// Of these, those that were answered.
+    pub fetched: u64,
+    /// Of these, those that failed, were given up, or went with their gateway.
+    pub fetches_failed: u64,
+}
+
+/// Takes out everything that concerns one end.
+fn take_of(all: &mut BTreeSet<(usize, u64)>, end: usize) -> Vec<(usize, u64)> {
+    let of_end: Vec<_> = all.range((end, 0)..=(end, u64::MAX)).copied().collect();
+    of_end.iter().for_each(|one| _ = all.remove(one));
+    of_end
 }
 
 /// The text of message `id`, about `size` bytes long.
@@ -88,14 +101,13 @@ impl Ledger {
     pub(super) fn asked(&mut self, now: u64, end: usize, id: u64, is_echo: bool) {
         self.counts.requests += 1;
         let size = self.sizes.get(&id).copied().unwrap_or_default();
-        let old = self.requests.insert(id, Request { end, size, at: now, is_echo });
+        let old = self.requests.insert((end, id), Request { size, at: now, is_echo });
         assert!(old.is_none(), "ledger: request {id} twice");
     }
 
     pub(super) fn answered(&mut self, end: usize, id: u64, body: &[u8], is_trusted: bool) {
         self.counts.answered += 1;
-        let request = self.requests.remove(&id);
-        let Some(Request { size, is_echo, .. }) = request.filter(|request| request.end == end) else {
+        let Some(Request { size, is_echo, .. }) = self.requests.remove(&(end, id)) else {
             panic!("C7: request {id} is answered twice, or to a stranger");
         };
         if is_echo && is_trusted && !self.tainted.contains(&id) {
@@ -109,8 +121,7 @@ impl Ledger {
 
     pub(super) fn failed(&mut self, end: usize, id: u64) {
         self.counts.failed += 1;
-        let request = self.requests.remove(&id);
-        assert!(request.is_some_and(|request| request.end == end), "C7: request {id} ends twice");
+        assert!(self.requests.remove(&(end, id)).is_some(), "C7: request {id} ends twice");
     }
 
     // Messages.
@@ -171,29 +182,24 @@ impl Ledger {
 
     /// A user's end is over: what it has asked for ends with it, and nothing more reaches it.
     pub(super) fn user_gone(&mut self, end: usize, gateway_end: usize) {
-        let before = self.requests.len();
-        self.requests.retain(|_, request| request.end != end);
-        self.counts.orphaned += (before - self.requests.len()) as u64;
+        while let Some((asked, _)) = self.requests.range((end, 0)..=(end, u64::MAX)).next() {
+            let asked = *asked;
+            self.requests.remove(&asked);
+            self.counts.orphaned += 1;
+        }
         self.forget(gateway_end);
     }
 
     /// A gateway's end is over: what is on its way may still arrive.
     pub(super) fn gateway_gone(&mut self, end: usize) {
-        let of_end = self.of_end(end);
-        self.owed.retain(|(to, _)| *to != end);
-        self.afloat.extend(of_end);
+        let owed = take_of(&mut self.owed, end);
+        self.afloat.extend(owed);
     }
 
     /// Nothing of this end will arrive any more.
     pub(super) fn forget(&mut self, end: usize) {
-        let before = self.owed.len() + self.afloat.len();
-        self.owed.retain(|(to, _)| *to != end);
-        self.afloat.retain(|(to, _)| *to != end);
-        self.counts.lost += (before - self.owed.len() - self.afloat.len()) as u64;
-    }
-
-    fn of_end(&self, end: usize) -> Vec<(usize, u64)> {
-        self.owed.range((end, 0)..=(end, u64::MAX)).copied().collect()
+        let lost = take_of(&mut self.owed, end).len() + take_of(&mut self.afloat, end).len();
+        self.counts.lost += lost as u64;
     }
 
     // The balance.
@@ -201,10 +207,10 @@ impl Ledger {
     /// What is still open, one line each.
     pub(super) fn open(&self, now: u64) -> String {
         let mut open = String::new();
-        for (id, request) in &self.requests {
+        for ((end, id), request) in &self.requests {
             let age = (now - request.at) / 1_000_000;
             // Writing to a string does not fail.
-            let _ = writeln!(open, "request {id} of end {} waits since {age} s", request.end);
+            let _ = writeln!(open, "request {id} of end {end} waits since {age} s");
         }
         for (to, id) in &self.owed {
             let _ = writeln!(open, "message {id} is still owed by end {to}");
@@ -217,7 +223,7 @@ impl Ledger {
 
     /// Whether everything that came in went somewhere.
     pub(super) fn check_balance(&self) {
-        let Counts { requests, answered, failed, orphaned, copies, arrived, dropped, lost } = self.counts;
+        let Counts { requests, answered, failed, orphaned, copies, arrived, dropped, lost, .. } = self.counts;
         let open = self.requests.len() as u64;
         assert_eq!(requests, answered + failed + orphaned + open, "ledger: requests do not add up");
         let afloat = (self.owed.len() + self.afloat.len()) as u64;

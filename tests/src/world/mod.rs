@@ -26,14 +26,18 @@ mod im;
 mod im_apps;
 mod ledger;
 mod link;
+mod mesh;
+mod original;
 mod plan;
 mod pomelo;
+mod relay;
 pub mod script;
 pub mod shrink;
 mod sim;
 mod trace;
 mod tunnel;
 mod users;
+mod web;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

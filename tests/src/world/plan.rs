@@ -10,6 +10,30 @@ pub enum Size {
     Lite,
     /// Two to four gateways, up to 30 users and agents.
     Cluster,
+    /// One gateway, thousands of users, for a short while.
+    Crowd,
+    /// One gateway, two users, for a week.
+    Long,
+}
+
+impl Size {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Lite, Self::Cluster, Self::Crowd, Self::Long];
+
+    /// How scripts and commands call it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Lite => "lite",
+            Self::Cluster => "cluster",
+            Self::Crowd => "crowd",
+            Self::Long => "long",
+        }
+    }
+
+    /// The one that is called so.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|size| size.text() == text)
+    }
 }
 
 /// An enumeration whose values have names in scripts.
@@ -55,8 +79,12 @@ words! {
         Im = "im",
         /// A tunnel's client, whose gateway dials through it.
         Agent = "agent",
+        /// A tunnel's client with the defects of the originals.
+        Original = "original",
         /// Somebody who only watches who is online.
         Watcher = "watcher",
+        /// A link of the gateway that its name is the number of, to its home as a peer.
+        Peer = "peer",
     }
 }
 
@@ -93,6 +121,14 @@ words! {
         Logout = "logout",
         /// The gateway opens a stream through it; a: bytes, b: what the target is like.
         Dial = "dial",
+        /// A service opens a stream through an agent, wherever it is; a: whose name, b: what the target is like.
+        Reach = "reach",
+        /// A visitor asks a gateway, as a proxy, for a path; a: which, b: what becomes of it.
+        Fetch = "fetch",
+        /// Ends its connection in order, and goes to another gateway.
+        Move = "move",
+        /// A client with the originals' defects says nothing more, and keeps its line.
+        Mute = "mute",
         /// It opens a stream through the gateway; a: bytes, b: what the target is like.
         DialBack = "dial-back",
     }
@@ -131,6 +167,12 @@ words! {
         NodeDown = "node-down",
         /// Nothing moves between the gateway and one half of its users; extra: 0 those with even numbers, 1 the others.
         Partition = "partition",
+        /// Nothing moves between the gateway and its peers; extra: 1 towards them, 2 from them, 3 both.
+        Split = "split",
+        /// An upstream refuses everybody, and its connections break; extra: which.
+        Upstream = "upstream",
+        /// The link to a peer announces what is not so; extra: how many sessions.
+        Lie = "lie",
     }
 }
 
@@ -139,7 +181,14 @@ impl Harm {
     pub const fn is_of_user(self) -> bool {
         matches!(
             self,
-            Self::Cut | Self::Half | Self::Stall | Self::Slow | Self::Deaf | Self::Spoil | Self::Nap
+            Self::Cut
+                | Self::Half
+                | Self::Stall
+                | Self::Slow
+                | Self::Deaf
+                | Self::Spoil
+                | Self::Nap
+                | Self::Lie
         )
     }
 }
@@ -229,6 +278,8 @@ settings! {
     auth = 0,
     /// How many addresses the users share.
     addresses = 200,
+    /// How long who seeks an agent waits for it.
+    patience = 0,
     /// Whether tunnels are between our own ends (1) or a Linkspan and one that must be probed (0).
     ours = 1,
 }

@@ -26,7 +26,7 @@ impl fmt::Display for Seconds {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {:#x}", self.seed)?;
-        writeln!(f, "size {}", if self.size == Size::Lite { "lite" } else { "cluster" })?;
+        writeln!(f, "size {}", self.size.text())?;
         let usual = Settings::default().fields();
         for ((name, value), (_, default)) in self.settings.fields().into_iter().zip(usual) {
             if value != default {
@@ -88,7 +88,7 @@ impl Plan {
     fn read_line(&mut self, line: &mut Line<'_>) -> Result<(), String> {
         match line.word()? {
             "seed" => self.seed = line.number()?,
-            "size" => self.size = if line.word()? == "lite" { Size::Lite } else { Size::Cluster },
+            "size" => self.size = Size::from_text(line.word()?).ok_or("no such size")?,
             "set" => {
                 let name = line.word()?;
                 if !self.settings.set(name, line.number()?) {
@@ -159,7 +159,7 @@ pub fn read_folder(folder: &Path) -> Result<Vec<(String, Plan)>, String> {
 #[test]
 fn a_plan_survives_being_written_down() {
     for seed in 0..50 {
-        for size in [Size::Lite, Size::Cluster] {
+        for size in [Size::Lite, Size::Cluster, Size::Long] {
             let plan = Plan::from_seed(seed, size);
             assert_eq!(plan.to_string().parse(), Ok(plan));
         }

@@ -13,7 +13,7 @@ use super::end::{Desk, End, Phase, Said};
 use super::gateway::Gateway;
 use super::ledger::Ledger;
 use super::link::Link;
-use super::plan::{Plan, UserPlan, salted};
+use super::plan::{Kind, Plan, Size, UserPlan, salted};
 use super::trace::Trace;
 use crate::harness::Random;
 
@@ -69,10 +69,14 @@ pub(super) struct Sim<'p> {
     pub(super) stage: Stage,
     pub(super) lives: u64,
     pub(super) events: u64,
+    /// How often an agent was looked for.
+    pub(super) seeks: u64,
 }
 
 /// More than this is no longer a life but a spin.
 const EVENTS_MAX: u64 = 3_000_000;
+/// The same for thousands of users, or for a week.
+const EVENTS_MAX_LARGE: u64 = 60_000_000;
 
 impl<'p> Sim<'p> {
     pub(super) fn new(plan: &'p Plan, is_told: bool) -> Self {
@@ -94,6 +98,7 @@ impl<'p> Sim<'p> {
             stage: Stage::Safety,
             lives: 0,
             events: 0,
+            seeks: 0,
         };
         for (index, user) in plan.users.iter().enumerate() {
             let host = index as u64 % plan.settings.addresses.max(1);
@@ -109,7 +114,11 @@ impl<'p> Sim<'p> {
                     .with_jitter(salted(plan.seed, 5 + index as u64)),
                 next_home: user.home,
                 verdict: None,
-                address: IpAddr::V4(Ipv4Addr::new(10, 1, 0, host as u8)),
+                address: match user.kind {
+                    // What counts per address does not count between gateways.
+                    Kind::Peer => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    _ => IpAddr::V4(Ipv4Addr::new(10, 1, 0, host as u8)),
+                },
             });
             sim.agenda.enter(user.at, What::Connect(index));
         }
@@ -127,7 +136,11 @@ impl<'p> Sim<'p> {
         while let Some((at, what)) = self.agenda.next(until) {
             self.now = self.now.max(at);
             self.events += 1;
-            assert!(self.events < EVENTS_MAX, "A3: the world does not come to rest");
+            let most = match self.plan.size {
+                Size::Lite | Size::Cluster => EVENTS_MAX,
+                Size::Crowd | Size::Long => EVENTS_MAX_LARGE,
+            };
+            assert!(self.events < most, "A3: the world does not come to rest");
             self.trace.mix(self.now);
             self.happen(what);
         }
@@ -150,6 +163,8 @@ impl<'p> Sim<'p> {
             What::Restart(gateway) => self.restart(gateway),
             What::Draining(gateway) => self.draining(gateway),
             What::Door(home, id) => self.tell_door(home, id as usize, None),
+            What::Web(gateway, token) => self.web(gateway, token),
+            What::Directory(gateway) => self.directory_due(gateway),
             What::Session(home, token) => self.session(home, token),
         }
     }
@@ -162,7 +177,11 @@ impl<'p> Sim<'p> {
                 let frozen = end.gateway.map_or(0, |gateway| self.gateways[gateway].frozen_until);
                 frozen.max(end.naps_until)
             }
-            What::Draining(gateway) | What::Door(gateway, _) | What::Session(gateway, _) => {
+            What::Draining(gateway)
+            | What::Door(gateway, _)
+            | What::Directory(gateway)
+            | What::Web(gateway, _)
+            | What::Session(gateway, _) => {
                 self.gateways[gateway].frozen_until
             }
             _ => return None,
@@ -203,8 +222,10 @@ impl<'p> Sim<'p> {
             is_calm: *stage > Stage::Safety,
         };
         let effects = act(&mut *end.part, clock, &mut desk);
+        // What follows from the effects may let others speak.
+        let said = std::mem::take(&mut self.said);
         self.perform(id, effects);
-        for said in std::mem::take(&mut self.said) {
+        for said in said {
             self.hear(id, said);
         }
     }
@@ -217,6 +238,13 @@ impl<'p> Sim<'p> {
                 self.users[user].is_ready = true;
                 self.users[user].since = self.now;
             }
+            Said::Directory(event) => {
+                if let Some(index) = end.gateway {
+                    self.tell_directory(index, event);
+                }
+            }
+            Said::Forwarded(client, stream, address) => self.forwarded(id, client, stream, address),
+            Said::Errand(to, errand) => self.run(to, errand),
             Said::Requested(ticket, request) => {
                 if let Some(home) = end.gateway {
                     self.im_requested(home, id, ticket, request);
@@ -373,6 +401,9 @@ impl<'p> Sim<'p> {
     pub(super) fn order_drain(&mut self, id: usize, reason: CloseReason) {
         if let Some(end) = self.ends[id].as_mut() {
             end.drain.get_or_insert(reason);
+            if let Some(gateway) = end.gateway.filter(|_| end.side == 0) {
+                self.delist(gateway, id);
+            }
             self.wake_end(id);
         }
     }

@@ -14,6 +14,11 @@ impl Trace {
         Self { digest: 0xcbf2_9ce4_8422_2325, story: is_told.then(String::new) }
     }
 
+    /// Whether anybody reads the story.
+    pub(super) fn is_told(&self) -> bool {
+        self.story.is_some()
+    }
+
     /// Enters numbers into the fingerprint.
     pub(super) fn mix(&mut self, number: u64) {
         self.digest = (self.digest ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);

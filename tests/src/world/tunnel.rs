@@ -1,20 +1,23 @@
 //! Tunnels: an application for either end, which opens streams, is the target of streams, and counts every byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use linkspan_core::hub::directory::{Change, Event};
 use linkspan_core::tunnel::{
-    Role, StreamEnd, StreamId, Tunnel, TunnelCommand, TunnelConfig, TunnelNotice, data_cost,
+    Role, StreamEnd, StreamId, Tunnel, TunnelCommand, TunnelConfig, TunnelNotice, data_cost, forward_proto,
 };
-use linkspan_core::{CloseReason, Connection};
+use linkspan_core::{CloseReason, ConnId, Connection, Key};
 
 use super::end::{App, Desk, Orders, Said};
-use super::plan::{Op, Settings, Verb};
+use super::mesh::Errand;
+use super::plan::{Kind, Op, Settings, Verb};
+use super::relay::Relays;
 
 /// What a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     /// The target sends back what it gets; who has opened it closes when all is back.
     Echo,
     /// The target takes everything, until the end.
@@ -36,27 +39,90 @@ enum Mode {
 const MODES: [Mode; 8] =
     [Mode::Echo, Mode::Sink, Mode::Source, Mode::Refuse, Mode::Never, Mode::Early, Mode::Slow, Mode::Abort];
 
+/// What a dialler says of the stream that it wants: the target's kind, how many bytes, and its number in the ledger.
+pub(super) fn target(mode: u64, bytes: u64, id: u64) -> Bytes {
+    format!("{}:{bytes}:{id}", mode as usize % MODES.len()).into()
+}
+
 /// One stream, seen from one of its ends.
 #[derive(Debug)]
-struct Flow {
+pub(super) struct Flow {
     /// Its number in the ledger.
-    id: u64,
-    mode: Mode,
+    pub(super) id: u64,
+    pub(super) mode: Mode,
     /// How many bytes it is about.
     total: u64,
     /// Whether this end has opened it.
-    is_opener: bool,
+    pub(super) is_opener: bool,
     /// Whether bytes may flow.
-    is_open: bool,
-    is_closing: bool,
-    written: u64,
+    pub(super) is_open: bool,
+    pub(super) is_closing: bool,
+    pub(super) written: u64,
     sent: u64,
-    received: u64,
+    pub(super) received: u64,
 }
 
 impl Flow {
+    /// A stream that this end has opened.
+    pub(super) fn opened(id: u64, mode: u64, total: u64) -> Self {
+        let mode = MODES[mode as usize % MODES.len()];
+        Self {
+            id,
+            mode,
+            total,
+            is_opener: true,
+            is_open: true,
+            is_closing: false,
+            written: 0,
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    /// A stream that the other end has asked for.
+    pub(super) fn requested(address: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(address);
+        let mut numbers = text.split(':').map(|number| number.parse::<u64>().unwrap_or(u64::MAX));
+        let [mode, total, id] = [0; 3].map(|_| numbers.next().unwrap_or_default());
+        Self { is_opener: false, is_open: false, ..Self::opened(id, mode, total.min(1 << 20)) }
+    }
+
+    /// The next bytes that this end writes, so many at most.
+    pub(super) fn write(&mut self, most: u64) -> Bytes {
+        let end = self.written + most.min(self.to_write());
+        let body = said(self.id, self.is_opener, self.written, (end - self.written) as usize);
+        self.written = end;
+        body.into()
+    }
+
+    /// Takes in what has come, and checks that it is what the other end wrote.
+    pub(super) fn take(&mut self, body: &[u8], desk: &Desk<'_>) {
+        if desk.is_trusted && !desk.ledger.streams.is_tainted(self.id) {
+            let is_right = said(self.id, !self.is_opener, self.received, body.len()) == body;
+            assert!(is_right, "D1: stream {} is not what was written, from byte {}", self.id, self.received);
+        }
+        self.received += body.len() as u64;
+    }
+
+    /// It has ended regularly: everything must be there.
+    pub(super) fn check_whole(&self, desk: &Desk<'_>) {
+        if desk.is_trusted && !desk.ledger.streams.is_tainted(self.id) {
+            let all = desk.ledger.streams.written(self.id, !self.is_opener);
+            let is_whole = all.is_none_or(|all| all == self.received) || self.is_closing;
+            assert!(is_whole, "D1: stream {} ends after {} of {all:?} bytes", self.id, self.received);
+        }
+    }
+
+    /// This end closes: what it has written is what the other end must get.
+    pub(super) fn close(&mut self, desk: &mut Desk<'_>) {
+        self.is_closing = true;
+        if desk.is_trusted {
+            desk.ledger.streams.closed(self.id, self.is_opener, self.written);
+        }
+    }
+
     /// How many bytes this end has to write, as far as it knows by now.
-    fn to_write(&self) -> u64 {
+    pub(super) fn to_write(&self) -> u64 {
         let goal = match (self.mode, self.is_opener) {
             (Mode::Source, false) => self.total,
             (Mode::Echo, false) => self.received,
@@ -68,7 +134,7 @@ impl Flow {
     }
 
     /// Whether this end closes now.
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         match (self.mode, self.is_opener) {
             (Mode::Echo, true) => self.received >= self.total,
             (Mode::Sink | Mode::Slow, true) | (Mode::Source, false) => self.written >= self.total,
@@ -78,9 +144,11 @@ impl Flow {
     }
 }
 
-/// The byte at `at` of what one end of stream `id` says.
-fn byte(id: u64, is_opener: bool, at: u64) -> u8 {
-    (id.wrapping_mul(31) ^ at.wrapping_mul(2_654_435_761) >> 7 ^ u64::from(is_opener) << 3) as u8
+/// So many bytes, from byte `from` on, of what one end of stream `id` says.
+fn said(id: u64, is_opener: bool, from: u64, len: usize) -> Vec<u8> {
+    let salt = id.wrapping_mul(31) ^ u64::from(is_opener) << 3;
+    let byte = |at: usize| (salt ^ (from + at as u64).wrapping_mul(2_654_435_761) >> 7) as u8;
+    (0..len).map(byte).collect()
 }
 
 /// The application of one end of a tunnel.
@@ -88,49 +156,48 @@ fn byte(id: u64, is_opener: bool, at: u64) -> u8 {
 pub(super) struct Streams {
     flows: BTreeMap<StreamId, Flow>,
     /// What was asked for and has no outcome.
-    dials: BTreeMap<u64, (Mode, u64)>,
+    dials: BTreeMap<u64, (u64, u64)>,
     /// What is read later.
     unread: BTreeMap<u64, (StreamId, u32)>,
     tokens: u64,
     is_client: bool,
+    /// Whether it is a link between two gateways.
+    is_peer: bool,
+    relays: Relays,
 }
 
 impl Streams {
-    pub(super) fn new(role: Role) -> Self {
-        Self { is_client: role == Role::Client, ..Self::default() }
+    pub(super) fn new(role: Role, kind: Kind) -> Self {
+        Self { is_client: role == Role::Client, is_peer: kind == Kind::Peer, ..Self::default() }
     }
 
-    fn dial(&mut self, op: &Op, orders: &mut Orders<TunnelCommand>, desk: &mut Desk<'_>) {
-        let mode = MODES[op.b as usize % MODES.len()];
+    fn dial(
+        &mut self,
+        client: Option<&Key>,
+        bytes: u64,
+        mode: u64,
+        orders: &mut Orders<TunnelCommand>,
+        desk: &mut Desk<'_>,
+    ) {
         let id = desk.ledger.streams.open(desk.end);
-        self.dials.insert(id, (mode, op.a));
-        let address = format!("{}:{}:{id}", op.b as usize % MODES.len(), op.a);
-        let proto = Bytes::from_static(b"tcp");
-        orders.give(TunnelCommand::Dial { request: id, proto, address: address.into() });
+        self.dials.insert(id, (mode, bytes));
+        let proto = client.map_or(Bytes::from_static(b"tcp"), |client| forward_proto(client, b"tcp"));
+        orders.give(TunnelCommand::Dial { request: id, proto, address: target(mode, bytes, id) });
     }
 
     fn requested(
         &mut self,
         stream: StreamId,
-        address: &[u8],
+        proto: &Bytes,
+        address: Bytes,
         orders: &mut Orders<TunnelCommand>,
         desk: &mut Desk<'_>,
     ) {
-        let text = String::from_utf8_lossy(address);
-        let mut numbers = text.split(':').map(|number| number.parse::<u64>().unwrap_or(u64::MAX));
-        let [mode, total, id] = [0; 3].map(|_| numbers.next().unwrap_or_default());
-        let mode = MODES[mode as usize % MODES.len()];
-        let flow = Flow {
-            id,
-            mode,
-            total: total.min(1 << 20),
-            is_opener: false,
-            is_open: false,
-            is_closing: false,
-            written: 0,
-            sent: 0,
-            received: 0,
-        };
+        if self.is_peer {
+            return self.relays.requested(stream, proto, address, desk);
+        }
+        let flow = Flow::requested(&address);
+        let mode = flow.mode;
         self.flows.insert(stream, flow);
         match mode {
             Mode::Refuse => {
@@ -143,6 +210,10 @@ impl Streams {
                 self.later(stream, 0, span, desk);
             }
         }
+    }
+
+    fn tell_health(&self, is_lively: bool, desk: &mut Desk<'_>) {
+        desk.said.push(Said::Directory(Event::Health { conn: ConnId(desk.end as u64), is_lively }));
     }
 
     fn later(&mut self, stream: StreamId, cost: u32, span: u64, desk: &mut Desk<'_>) {
@@ -159,19 +230,15 @@ impl Streams {
             return;
         };
         while flow.to_write() > 0 && flow.written - flow.sent < u64::from(window) {
-            let most = flow.to_write().min(1 + desk.random.below(8 * 1024) as u64);
-            let body: Vec<u8> =
-                (flow.written..flow.written + most).map(|at| byte(flow.id, flow.is_opener, at)).collect();
-            flow.written += most;
-            orders.give(TunnelCommand::Data { stream, body: body.into() });
+            let body = flow.write(1 + desk.random.below(8 * 1024) as u64);
+            orders.give(TunnelCommand::Data { stream, body });
         }
         if flow.mode == Mode::Abort && flow.is_opener && flow.to_write() == 0 {
             flow.is_closing = true;
             let error = Bytes::from_static(b"given up");
             orders.give(TunnelCommand::Abort { stream, error });
         } else if flow.is_done() {
-            flow.is_closing = true;
-            desk.ledger.streams.closed(flow.id, flow.is_opener, flow.written);
+            flow.close(desk);
             orders.give(TunnelCommand::Close(stream));
         }
     }
@@ -183,14 +250,12 @@ impl Streams {
         orders: &mut Orders<TunnelCommand>,
         desk: &mut Desk<'_>,
     ) {
+        if self.relays.has(stream) {
+            return self.relays.data(stream, body, desk);
+        }
         let flow = self.flows.get_mut(&stream);
         let Some(flow) = flow else { panic!("D1: data after the end of {stream:?} at end {}", desk.end) };
-        if desk.is_trusted {
-            let expected = (flow.received..).map(|at| byte(flow.id, !flow.is_opener, at));
-            let is_right = body.iter().copied().eq(expected.take(body.len()));
-            assert!(is_right, "D1: stream {} is not what was written, from byte {}", flow.id, flow.received);
-        }
-        flow.received += body.len() as u64;
+        flow.take(body, desk);
         let cost = data_cost(body);
         if flow.mode == Mode::Slow && !flow.is_opener && !desk.is_calm {
             let span = desk.random.below(500_000) as u64;
@@ -202,21 +267,17 @@ impl Streams {
     }
 
     fn ended(&mut self, stream: StreamId, end: &StreamEnd, desk: &mut Desk<'_>) {
+        if self.relays.has(stream) {
+            return self.relays.ended(stream, end, desk);
+        }
         let flow = self.flows.remove(&stream);
         let Some(flow) = flow else { panic!("D2: {stream:?} at end {} ends twice", desk.end) };
         if flow.is_opener {
             desk.ledger.streams.ended(flow.id, desk.end);
         }
-        if !desk.is_trusted {
-            return;
-        }
         match end {
-            StreamEnd::Eof => {
-                let all = desk.ledger.streams.written(flow.id, !flow.is_opener);
-                let is_whole = all.is_none_or(|all| all == flow.received) || flow.is_closing;
-                assert!(is_whole, "D1: stream {} ends after {} of {all:?} bytes", flow.id, flow.received);
-            }
-            StreamEnd::Overflow | StreamEnd::Stalled | StreamEnd::Flapping => {
+            StreamEnd::Eof => flow.check_whole(desk),
+            StreamEnd::Overflow | StreamEnd::Stalled | StreamEnd::Flapping if desk.is_trusted => {
                 assert!(desk.plan.settings.bounds > 0, "D7: stream {} ends as {end:?}", flow.id);
             }
             _ => {}
@@ -228,37 +289,40 @@ impl App<Tunnel> for Streams {
     fn hear(&mut self, notice: TunnelNotice, orders: &mut Orders<TunnelCommand>, desk: &mut Desk<'_>) {
         match notice {
             TunnelNotice::Opened { request, stream } => {
+                if self.relays.opened(request, stream, desk) {
+                    return;
+                }
                 let asked = self.dials.remove(&request);
                 let Some((mode, total)) = asked else { panic!("D2: dial {request} has two outcomes") };
-                let flow = Flow {
-                    id: request,
-                    mode,
-                    total,
-                    is_opener: true,
-                    is_open: true,
-                    is_closing: false,
-                    written: 0,
-                    sent: 0,
-                    received: 0,
-                };
-                self.flows.insert(stream, flow);
+                self.flows.insert(stream, Flow::opened(request, mode, total));
                 self.pump(stream, orders, desk);
             }
             TunnelNotice::DialRefused { request, .. } => {
-                assert!(self.dials.remove(&request).is_some(), "D2: dial {request} has two outcomes");
-                desk.ledger.streams.ended(request, desk.end);
+                if !self.relays.refused(request, desk) {
+                    assert!(self.dials.remove(&request).is_some(), "D2: dial {request} has two outcomes");
+                    desk.ledger.streams.ended(request, desk.end);
+                }
             }
-            TunnelNotice::DialRequested { stream, address, .. } => {
-                self.requested(stream, &address, orders, desk);
+            TunnelNotice::DialRequested { stream, proto, address } => {
+                self.requested(stream, &proto, address, orders, desk);
             }
             TunnelNotice::Data { stream, body } => self.data(stream, &body, orders, desk),
             TunnelNotice::Sent { stream, bytes } => {
+                self.relays.sent(stream, bytes, desk);
                 if let Some(flow) = self.flows.get_mut(&stream) {
                     flow.sent += u64::from(bytes);
                 }
                 self.pump(stream, orders, desk);
             }
             TunnelNotice::Ended { stream, end } => self.ended(stream, &end, desk),
+            TunnelNotice::ClientAdded(session) => {
+                desk.said.push(Said::Directory(Event::Announced { link: ConnId(desk.end as u64), session }));
+            }
+            TunnelNotice::ClientRemoved(session) => {
+                desk.said.push(Said::Directory(Event::Withdrawn { link: ConnId(desk.end as u64), session }));
+            }
+            TunnelNotice::Quiet => self.tell_health(false, desk),
+            TunnelNotice::Lively => self.tell_health(true, desk),
             _ => {}
         }
     }
@@ -282,18 +346,41 @@ impl App<Tunnel> for Streams {
 
     fn perform(&mut self, op: &Op, orders: &mut Orders<TunnelCommand>, desk: &mut Desk<'_>) {
         match op.verb {
-            Verb::Dial | Verb::DialBack => self.dial(op, orders, desk),
-            Verb::Flood => {
-                for turn in 0..op.a.min(20) {
-                    self.dial(&Op { a: op.b, b: turn, ..*op }, orders, desk);
-                }
-            }
+            Verb::Dial | Verb::DialBack => self.dial(None, op.a, op.b, orders, desk),
+            Verb::Flood => (0..op.a.min(20)).for_each(|turn| self.dial(None, op.b, turn, orders, desk)),
             Verb::HangUp | Verb::Kick => orders.give(TunnelCommand::Finish),
             _ => {}
         }
     }
 
+    fn run(&mut self, errand: Errand, orders: &mut Orders<TunnelCommand>, desk: &mut Desk<'_>) {
+        match errand {
+            Errand::Dial { client, bytes, mode } => self.dial(client.as_ref(), bytes, mode, orders, desk),
+            Errand::Relay { other, address } => self.relays.dial(other, address, orders, desk),
+            Errand::Tie { stream, other } => self.relays.tie(stream, other, orders, desk),
+            Errand::Refuse { stream } => {
+                let error = Bytes::from_static(b"failed to find Session for client");
+                orders.give(TunnelCommand::DialFailed { stream, error });
+            }
+            Errand::Data { stream, body, cost } => self.relays.write(stream, body, cost, orders, desk),
+            Errand::Pass(command) => orders.give(command),
+            Errand::Say(changes) => {
+                for Change { session, is_added } in changes {
+                    orders.hold(match is_added {
+                        true => TunnelCommand::AddClient(session),
+                        false => TunnelCommand::RemoveClient(session),
+                    });
+                }
+            }
+        }
+    }
+
+    fn said(&mut self, desk: &mut Desk<'_>) {
+        desk.said.push(Said::Directory(Event::Ready(ConnId(desk.end as u64))));
+    }
+
     fn closed(&mut self, _: CloseReason, desk: &mut Desk<'_>) {
+        self.relays.closed(desk);
         self.flows.clear();
         self.dials.clear();
         desk.ledger.streams.end_gone(desk.end);
@@ -301,19 +388,27 @@ impl App<Tunnel> for Streams {
 
     fn missing(&self, connection: &Connection<Tunnel>) -> Option<String> {
         let streams = connection.dialect().streams();
-        (streams > 0).then(|| format!("has {streams} streams: {:?}", self.flows.values()))
+        let relays = self.relays.open_ones();
+        (streams > 0).then(|| format!("has {streams} streams, {relays} tied: {:?}", self.flows.values()))
     }
 }
 
 impl Settings {
-    /// The configuration of one end of a tunnel.
-    pub(super) fn tunnel(&self, role: Role) -> Arc<TunnelConfig> {
-        let is_peer_ours = self.ours > 0;
-        // Two ends that take each other for an original would give their streams the same numbers.
-        let may_peer_dial = is_peer_ours || role == Role::Client;
-        let peer = if role == Role::Server { self.client_limits() } else { self.limits() };
+    /// The configuration of one end of a tunnel of that kind of user.
+    pub(super) fn tunnel(&self, role: Role, kind: Kind) -> Arc<TunnelConfig> {
+        let is_peer_ours = self.ours > 0 && kind != Kind::Original;
+        let may_peer_dial = match (kind, role) {
+            (_, Role::Client) | (Kind::Original, _) => true,
+            (Kind::Peer, _) => false,
+            // Two ends that take each other for an original would give their streams the same numbers.
+            _ => is_peer_ours,
+        };
+        let may_peer_announce = kind == Kind::Peer && role == Role::Server;
+        let is_peer_a_user = role == Role::Server && kind != Kind::Peer;
+        let peer = if is_peer_a_user { self.client_limits() } else { self.limits() };
         let peer_window = is_peer_ours.then(|| peer.tunnel_first_window());
-        Arc::new(TunnelConfig { is_peer_ours, peer_window, may_peer_dial, ..TunnelConfig::new(role) })
+        let own = TunnelConfig::new(role);
+        Arc::new(TunnelConfig { is_peer_ours, peer_window, may_peer_dial, may_peer_announce, ..own })
     }
 }
 
@@ -325,13 +420,29 @@ pub(super) struct Accounts {
     live: BTreeMap<u64, usize>,
     /// What was written by an end that has closed its stream: by number and whether it had opened it.
     closed: BTreeMap<(u64, bool), u64>,
+    tainted: BTreeSet<u64>,
 }
 
 impl Accounts {
-    fn open(&mut self, end: usize) -> u64 {
+    pub(super) fn open(&mut self, end: usize) -> u64 {
+        let id = self.next_id();
+        self.live.insert(id, end);
+        id
+    }
+
+    /// A number that no stream has.
+    pub(super) fn next_id(&mut self) -> u64 {
         self.last += 1;
-        self.live.insert(self.last, end);
         self.last
+    }
+
+    /// Somebody untrustworthy has had it in hands.
+    pub(super) fn taint(&mut self, id: u64) {
+        self.tainted.insert(id);
+    }
+
+    fn is_tainted(&self, id: u64) -> bool {
+        self.tainted.contains(&id)
     }
 
     fn closed(&mut self, id: u64, is_opener: bool, written: u64) {
@@ -342,7 +453,7 @@ impl Accounts {
         self.closed.get(&(id, is_opener)).copied()
     }
 
-    fn ended(&mut self, id: u64, end: usize) {
+    pub(super) fn ended(&mut self, id: u64, end: usize) {
         assert_eq!(self.live.remove(&id), Some(end), "D2: stream {id} has two ends");
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use linkspan_core::hub::Admission;
 use linkspan_core::tunnel::{Role, Tunnel};
-use linkspan_core::{CloseReason, Mark, Opcode, Route, To, Violation, chat, drain, pomelo};
+use linkspan_core::{CloseReason, Limits, Mark, Opcode, Route, To, Violation, chat, drain, pomelo};
 
 use super::agenda::What;
 use super::chat::{Room, Watch, Watcher};
@@ -13,6 +13,7 @@ use super::end::{Actor, End, Outbox, Part, Phase};
 use super::link::{Cuts, Link, Nature};
 use super::plan::{Kind, Op, Verb, salted};
 use super::pomelo::{Services, User as PomeloUser, group, key, service_push};
+use super::original::Original;
 use super::sim::{Sim, Stage};
 use super::tunnel::Streams;
 
@@ -25,11 +26,18 @@ enum Doer {
 
 fn doer(kind: Kind, verb: Verb) -> Doer {
     match (kind, verb) {
-        (_, Verb::Push | Verb::Clear) => Doer::Service,
+        (_, Verb::Push | Verb::Clear | Verb::Reach | Verb::Fetch) => Doer::Service,
         (_, Verb::Kick | Verb::Dial) => Doer::Gateway,
         (Kind::Chat | Kind::Im, Verb::Join | Verb::Leave) => Doer::Gateway,
         (Kind::Watcher, Verb::Join | Verb::Leave | Verb::Bind | Verb::Unbind) => Doer::Gateway,
         _ => Doer::User,
+    }
+}
+
+impl super::sim::User {
+    /// The gateway that the user's own end is on: that of a peer's link.
+    pub(super) fn own_gateway(&self) -> Option<usize> {
+        (self.plan.kind == Kind::Peer).then_some(self.plan.name as usize)
     }
 }
 
@@ -45,6 +53,13 @@ impl Sim<'_> {
         let home = user.next_home % self.gateways.len();
         user.next_home = home;
         let address = user.address;
+        // A peer's links are its gateway's: they come and go with it.
+        let own = (user.plan.kind == Kind::Peer).then_some(user.plan.name as usize);
+        if own.is_some_and(|own| !self.gateways[own].is_up || !self.gateways[own].is_accepting) {
+            self.users[index].next_home = self.users[index].plan.home;
+            return self.retry(index);
+        }
+        let user = &mut self.users[index];
         let gateway = &mut self.gateways[home];
         if gateway.frozen_until > now {
             // The connection waits in the backlog.
@@ -53,7 +68,7 @@ impl Sim<'_> {
             return self.agenda.enter(thaw, What::Connect(index));
         }
         if !gateway.is_up || !gateway.is_accepting {
-            user.next_home += 1;
+            user.next_home += usize::from(own.is_none());
             return self.retry(index);
         }
         if gateway.exhausted_until > now {
@@ -93,7 +108,7 @@ impl Sim<'_> {
         let settings = &self.plan.settings;
         let plan = self.users[index].plan;
         let limits = Arc::clone(&self.gateways[home].limits);
-        let (here, there) = (self.gateways[home].clock(self.now), self.user_clock());
+        let (here, there) = (self.gateways[home].clock(self.now), self.clock_of(index));
         let [server, client]: [Box<dyn Part>; 2] = match plan.kind {
             Kind::PomeloTcp | Kind::PomeloWs => {
                 let hello =
@@ -113,12 +128,22 @@ impl Sim<'_> {
                 Actor::open(Watcher::new(true), Watch, limits, here),
                 Actor::open(Watcher::new(false), Watch, settings.client_limits(), there),
             ],
-            Kind::Agent => {
+            Kind::Agent | Kind::Peer => {
                 let [server, client] = [Role::Server, Role::Client]
-                    .map(|role| (Tunnel::new(settings.tunnel(role)), Streams::new(role)));
+                    .map(|role| (Tunnel::new(settings.tunnel(role, plan.kind)), Streams::new(role, plan.kind)));
+                let own = self.users[index].own_gateway().map(|own| &self.gateways[own].limits);
+                let client_limits = own.map_or_else(|| settings.client_limits(), |limits| tunnel_limits(limits));
                 [
-                    Actor::open(server.0, server.1, limits, here),
-                    Actor::open(client.0, client.1, settings.client_limits(), there),
+                    Actor::open(server.0, server.1, tunnel_limits(&limits), here),
+                    Actor::open(client.0, client.1, client_limits, there),
+                ]
+            }
+            Kind::Original => {
+                let server = Tunnel::new(settings.tunnel(Role::Server, plan.kind));
+                let streams = Streams::new(Role::Server, plan.kind);
+                [
+                    Actor::open(server, streams, tunnel_limits(&limits), here),
+                    Box::new(Original::new(there)),
                 ]
             }
             Kind::Chat | Kind::Im => {
@@ -132,8 +157,12 @@ impl Sim<'_> {
         self.join(index, home, plan.kind == Kind::PomeloTcp, [server, client]);
     }
 
-    pub(super) fn user_clock(&self) -> linkspan_core::Instant {
-        linkspan_core::Instant::from_micros(self.now)
+    /// What the clock says where the user's own end is.
+    pub(super) fn clock_of(&self, index: usize) -> linkspan_core::Instant {
+        match self.users[index].own_gateway() {
+            Some(own) => self.gateways[own].clock(self.now),
+            None => linkspan_core::Instant::from_micros(self.now),
+        }
     }
 
     /// The ids of a gateway's and a user's end, of which there is no connection yet; gives the first.
@@ -164,6 +193,10 @@ impl Sim<'_> {
             cuts: [Cuts::Whole, Cuts::Random, Cuts::Bytes][settings.cuts.min(2) as usize],
         };
         let link = self.links.len();
+        let own = self.users[index].own_gateway();
+        let is_tunnel = matches!(self.users[index].plan.kind, Kind::Agent | Kind::Original | Kind::Peer);
+        let gate = &mut self.gateways[home].gate;
+        let mut pace = if is_tunnel { None } else { gate.pace(self.users[index].address) };
         let ids = [first, first + 1];
         let mut line = Link::new(nature, is_stream, salted(self.plan.seed, 1000 + link as u64), ids);
         line.ways[0].spoils = self.users[index].spoils;
@@ -171,7 +204,7 @@ impl Sim<'_> {
         for (side, part) in parts.into_iter().enumerate() {
             self.ends[ids[side]] = Some(Box::new(End {
                 part,
-                gateway: (side == 0).then_some(home),
+                gateway: if side == 0 { Some(home) } else { own },
                 user: index,
                 link,
                 side,
@@ -188,10 +221,15 @@ impl Sim<'_> {
                 naps_until: 0,
                 deaf_until: 0,
                 address: self.users[index].address,
+                pace: if side == 0 { pace.take() } else { None },
                 buffered: 0,
             }));
         }
         self.gateways[home].ends.insert(first);
+        if let Some(own) = own {
+            self.gateways[own].ends.insert(first + 1);
+            self.tell_drain(own, drain::Event::Opened);
+        }
         self.users[index].end = Some(first + 1);
         let kind = self.users[index].plan.kind;
         self.tell(first, "open", || format!("{kind} of u{index}"));
@@ -199,6 +237,7 @@ impl Sim<'_> {
             self.with_part(id, |part, now, desk| part.begin(now, desk));
             self.wake_end(id);
         }
+        self.enlist(first, index, home);
         self.agenda.enter(self.now, What::Wake(first + 1, 0));
     }
 
@@ -213,7 +252,8 @@ impl Sim<'_> {
         if std::mem::take(&mut user.is_ready) && self.now - user.since > 5_000_000 {
             user.backoff.reset();
         }
-        user.next_home += usize::from(reason == Some(CloseReason::ConnectionLost));
+        let is_peer = user.plan.kind == Kind::Peer;
+        user.next_home += usize::from(!is_peer && reason == Some(CloseReason::ConnectionLost));
         let why = user.verdict.or(reason);
         // What only slowness or a cut can do to a connection says nothing about the gateway.
         let is_slowness =
@@ -221,7 +261,8 @@ impl Sim<'_> {
         if let Some(CloseReason::Violation(violation)) = reason.filter(|_| !is_slowness) {
             panic!("B: user {index} was sent what it cannot read: {violation}");
         }
-        if is_slowness || why.is_none_or(CloseReason::may_reconnect) {
+        // A gateway that cannot reach a peer tries again and again.
+        if is_peer || is_slowness || why.is_none_or(CloseReason::may_reconnect) {
             self.retry(index);
         }
     }
@@ -236,7 +277,19 @@ impl Sim<'_> {
     }
 
     pub(super) fn perform_op(&mut self, op: Op) {
+        let op = match op.verb {
+            Verb::Move if self.users[op.user].plan.kind != Kind::Peer => {
+                self.users[op.user].next_home += 1;
+                Op { verb: Verb::HangUp, a: 0, ..op }
+            }
+            _ => op,
+        };
         let user = &self.users[op.user];
+        // What else goes over a peer's link is the gateways' own affair.
+        let is_link = user.plan.kind == Kind::Peer;
+        if is_link && !matches!(op.verb, Verb::HangUp | Verb::Kick | Verb::Reach | Verb::Fetch) {
+            return;
+        }
         let client = user.end;
         let server = client.and_then(|id| self.ends[id].as_ref()).map(|end| end.peer);
         let doer = doer(user.plan.kind, op.verb);
@@ -264,6 +317,8 @@ impl Sim<'_> {
                 let (_, text) = self.ledger.write(op.a);
                 Route::Publish { to: To::Key(key(name)), push: service_push(text, op.b) }
             }
+            Verb::Reach => return self.reach(op, home),
+            Verb::Fetch => return self.fetch(op, home),
             _ => Route::Close { to: To::Group(group(op.a)), reason: CloseReason::Kicked },
         };
         self.route_at(home, None, &route);
@@ -272,6 +327,9 @@ impl Sim<'_> {
     // The story.
 
     pub(super) fn tell(&mut self, id: usize, what: &str, detail: impl FnOnce() -> String) {
+        if !self.trace.is_told() {
+            return;
+        }
         let place = self.ends[id].as_ref().map(|end| place(end, id));
         self.trace.tell(self.now, || [place.unwrap_or_default(), what.to_owned(), detail()]);
     }
@@ -297,10 +355,15 @@ impl Sim<'_> {
             Some(reason) if !reason.may_reconnect() => true,
             Some(CloseReason::Overloaded | CloseReason::AlreadyConnected | CloseReason::SlowConsumer) => true,
             Some(CloseReason::HandshakeRefused) => settings.refuse > 0,
-            Some(_) => is_single && user.is_connecting,
+            Some(_) => is_single && user.is_connecting || user.own_gateway() == Some(user.plan.home),
             None => false,
         }
     }
+}
+
+/// The bounds of a tunnel: whatever the listener's are for others, its messages may be as long as the originals'.
+fn tunnel_limits(limits: &Limits) -> Arc<Limits> {
+    Arc::new(Limits { receive_max: Limits::BODY_MAX, ..limits.clone() })
 }
 
 /// Where something happens.

@@ -69,13 +69,15 @@ limits! {
     tunnel_receive_max: u32, parse_size32, "SIZE", "LINKSPAN_TUNNEL__RECEIVE_MAX";
     /// How much of one stream may be unread before its sender is paused [default: 2MiB]
     tunnel_stream_pause: u32, parse_size32, "SIZE", "LINKSPAN_TUNNEL__STREAM_PAUSE";
-    /// How much of one stream may be unread before it is ended [default: 16MiB]
+    /// How much of one stream may be on its way and unread where both ends are Linkspan [default: 1MiB]
+    tunnel_stream_window: u32, parse_size32, "SIZE", "LINKSPAN_TUNNEL__STREAM_WINDOW";
+    /// How much of one stream may be unread before it is ended [default: 64MiB]
     tunnel_stream_bytes: u32, parse_size32, "SIZE", "LINKSPAN_TUNNEL__STREAM_BYTES";
-    /// How much of all streams of a session may be unread, and as much unsent [default: 64MiB]
+    /// How much of all streams of a session may be unread, and as much unsent [default: 128MiB]
     tunnel_session_bytes: u64, parse_size, "SIZE", "LINKSPAN_TUNNEL__SESSION_BYTES";
     /// How much of one stream may wait to be sent [default: 256KiB]
     tunnel_write_window: u32, parse_size32, "SIZE", "LINKSPAN_TUNNEL__WRITE_WINDOW";
-    /// How much data a control message may have to wait for [default: 64KiB]
+    /// How much data a control message may have to wait for [default: 160KiB]
     tunnel_window: u32, parse_size32, "SIZE", "LINKSPAN_TUNNEL__WINDOW";
     /// How long the reader of a stream may hold its sender back [default: 10m]
     tunnel_stall_timeout: Duration, parse_duration, "TIME", "LINKSPAN_TUNNEL__STALL_TIMEOUT";
