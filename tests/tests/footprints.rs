@@ -93,7 +93,7 @@ fn hubs() -> Vec<(&'static str, (usize, usize))> {
     };
     let other_tables = |tell: &mut dyn FnMut(u64, Route)| {
         for conn in 0..300 {
-            tell(conn, Route::Reserve { key: key(conn), device: Device::of(Platform::WEB) });
+            tell(conn, Route::Reserve { key: key(conn), badge: badge(Platform::WEB) });
             tell(conn, Route::Watch(key(conn % 40)));
             tell(conn, Route::Join(GroupId::new(name(conn % 20)).unwrap()));
         }

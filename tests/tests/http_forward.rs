@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use linkspan_core::Instant;
 use linkspan_core::http::forward::{PSEUDONYM, has_token, is_hop_by_hop, is_length, passes, tokens};
 use linkspan_core::http::patience::{self, Outcome};
 use linkspan_core::http::upstream::{Patience, Route, Scheme, Upstream, UpstreamFault, without_timeout};
-use linkspan_core::Instant;
 
 #[test]
 fn headers_of_one_connection_end_here() {
@@ -70,7 +70,9 @@ fn each_fault_of_an_authority_has_its_name() {
         assert_eq!(fault(port), UpstreamFault::Port, "{port}");
     }
     let long = "a".repeat(254);
-    for host in ["", ":80", "a b", "a@b", "[::1", "[::1]x", "[1.2.3.4]", "1.2.3", "0X7f.1", "1.2.3.4.", long.as_str()] {
+    for host in
+        ["", ":80", "a b", "a@b", "[::1", "[::1]x", "[1.2.3.4]", "1.2.3", "0X7f.1", "1.2.3.4.", long.as_str()]
+    {
         assert_eq!(fault(host), UpstreamFault::Host, "{host}");
     }
     assert!(Upstream::new(None, Scheme::Http, &"a".repeat(253)).is_ok());

@@ -154,9 +154,15 @@ deny = [
         assert_eq!(rules.faults(&[good.clone(), own]), Vec::<String>::new());
         for (package, fault) in [
             (json!({ "name": "a", "license": "X", "source": null }), "a: licence"),
-            (json!({ "name": "old", "license": "MIT", "source": "registry+https://one.example" }), "old: is banned"),
+            (
+                json!({ "name": "old", "license": "MIT", "source": "registry+https://one.example" }),
+                "old: is banned",
+            ),
             (json!({ "name": "b", "license": "MIT", "source": "git+https://one.example" }), "b: comes from"),
-            (json!({ "name": "c", "license": "MIT", "source": "registry+https://two.example" }), "there is more"),
+            (
+                json!({ "name": "c", "license": "MIT", "source": "registry+https://two.example" }),
+                "there is more",
+            ),
             (
                 json!({ "name": "d", "license": "MIT", "source": null, "dependencies": [{ "name": "e", "req": "*" }] }),
                 "d: any version",

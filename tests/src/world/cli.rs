@@ -288,8 +288,13 @@ fn marks(options: &Options) -> Result<bool, String> {
 
 fn digest(options: &Options) -> Result<bool, String> {
     let mut all_well = true;
-    println!("# Seed, size, fingerprint and number of events of some worlds: the same on every machine and in every build.");
-    println!("# cargo xtask sim digest --seeds {} --size both > tests/regressions/digests.txt", options.seeds);
+    println!(
+        "# Seed, size, fingerprint and number of events of some worlds: the same on every machine and in every build."
+    );
+    println!(
+        "# cargo xtask sim digest --seeds {} --size both > tests/regressions/digests.txt",
+        options.seeds
+    );
     for seed in options.from..options.from + options.seeds {
         for size in &options.sizes {
             let report = run(&Plan::from_seed(seed, *size));

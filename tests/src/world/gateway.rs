@@ -157,7 +157,10 @@ impl Gateway {
             house: House::new(&plan.settings, seed),
             directory: Directory::new(directory::Config {
                 own: Some(peer_name(index)),
-                peers: (0..plan.settings.gateways as usize).filter(|at| *at != index).map(peer_name).collect(),
+                peers: (0..plan.settings.gateways as usize)
+                    .filter(|at| *at != index)
+                    .map(peer_name)
+                    .collect(),
                 order: directory::Order::default(),
                 limits: Arc::clone(&limits),
             }),
@@ -273,7 +276,9 @@ impl Gateway {
                 }
                 Action::Close { to, .. } => {
                     if let Route::Register { key, .. } = route {
-                        to.as_slice().iter().for_each(|address| self.model.sessions.leave(key, address.mailbox));
+                        to.as_slice()
+                            .iter()
+                            .for_each(|address| self.model.sessions.leave(key, address.mailbox));
                     }
                 }
                 _ => {}

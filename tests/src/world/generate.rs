@@ -112,7 +112,8 @@ fn any_users(random: &mut impl Source, settings: &Settings, size: Size) -> Vec<U
         Size::Long => 2,
     };
     // Each seed has only some of the kinds.
-    let mut kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Peer && random.once_in(2)).collect();
+    let mut kinds: Vec<Kind> =
+        Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Peer && random.once_in(2)).collect();
     if kinds.is_empty() {
         kinds.push(one_of(random, &Kind::ALL[..7]));
     }
@@ -169,7 +170,9 @@ fn any_ops(random: &mut impl Source, settings: &Settings, users: &[UserPlan], si
             Verb::Kick | Verb::Logout | Verb::Move | Verb::Mute => (0, 0),
         };
         // Removing people all the time would leave nobody to do anything.
-        if matches!(verb, Verb::Kick | Verb::Clear | Verb::HangUp | Verb::Logout | Verb::Move | Verb::Mute) && !random.once_in(3) {
+        if matches!(verb, Verb::Kick | Verb::Clear | Verb::HangUp | Verb::Logout | Verb::Move | Verb::Mute)
+            && !random.once_in(3)
+        {
             continue;
         }
         let at = random.below(settings.heal as usize) as u64;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use linkspan_core::im::{
-    Answer, Arguments, Audience, Checks, Client, Deliver, Door, DoorAction, DoorConfig, DoorEvent, Fault, Places,
-    Proof, Server, ServerCommand, ServerConfig, SessionId, Start, Token, UpgradeCheck, User, UserAction, UserEvent, Visitor,
-    limits,
+    Answer, Arguments, Audience, Checks, Client, Deliver, Door, DoorAction, DoorConfig, DoorEvent, Fault,
+    Places, Proof, Server, ServerCommand, ServerConfig, SessionId, Start, Token, UpgradeCheck, User,
+    UserAction, UserEvent, Visitor, limits,
 };
 use linkspan_core::{
     Actions, CloseReason, ConnId, Delivery, Instant, Key, Machine, Overflow, Push, Route, To, drain,
@@ -118,7 +118,9 @@ impl Sim<'_> {
                 let now = gateway.clock(self.now);
                 gateway.house.checks.end(now, &digest, proof);
                 let event = match verdict {
-                    Verdict::Proven(Proof { user, platform, .. }) => DoorEvent::TokenChecked { user, platform },
+                    Verdict::Proven(Proof { user, platform, .. }) => {
+                        DoorEvent::TokenChecked { user, platform }
+                    }
                     Verdict::Refused => DoorEvent::TokenRefused,
                     Verdict::Unknown => DoorEvent::TokenUnknown,
                 };

@@ -138,7 +138,9 @@ impl Sim<'_> {
         }
         for action in actions {
             match action {
-                Action::Found { ticket, via, is_peer } => self.found(index, ticket, Some((via.mailbox, is_peer))),
+                Action::Found { ticket, via, is_peer } => {
+                    self.found(index, ticket, Some((via.mailbox, is_peer)))
+                }
                 Action::NotFound { ticket, .. } => self.found(index, ticket, None),
                 Action::Announce { to, changes } => self.run(to.mailbox, Errand::Say(changes)),
                 Action::Close { to, reason } => {
@@ -259,7 +261,8 @@ impl Sim<'_> {
             let (Some(own), Some(there)) = (end.gateway, self.ends[end.peer].as_ref()) else { continue };
             let Some(home) = there.gateway.filter(|home| *home != own) else { continue };
             let told = self.gateways[home].directory.announced_on(ConnId(end.peer as u64));
-            let told: BTreeSet<(Key, i64)> = told.map(|(client, session)| (client.clone(), session)).collect();
+            let told: BTreeSet<(Key, i64)> =
+                told.map(|(client, session)| (client.clone(), session)).collect();
             let clients = self.gateways[own].directory.clients();
             let truth: BTreeSet<(Key, i64)> =
                 clients.map(|(client, session, _)| (client.clone(), session)).collect();
@@ -268,8 +271,11 @@ impl Sim<'_> {
             assert!(is_right, "E2: gateway {home} takes {told:?} for what gateway {own} has: {truth:?}");
         }
         for gateway in &self.gateways {
-            let known: BTreeSet<(Key, usize)> =
-                gateway.directory.clients().map(|(client, session, _)| (client.clone(), session as usize)).collect();
+            let known: BTreeSet<(Key, usize)> = gateway
+                .directory
+                .clients()
+                .map(|(client, session, _)| (client.clone(), session as usize))
+                .collect();
             let agents = gateway.guests.agents.iter();
             let expected: BTreeSet<(Key, usize)> =
                 agents.flat_map(|(client, ends)| ends.iter().map(|end| (client.clone(), *end))).collect();
@@ -278,4 +284,3 @@ impl Sim<'_> {
         }
     }
 }
-

@@ -74,7 +74,9 @@ impl Original {
 
     fn receive(&mut self, data: &Bytes, desk: &mut Desk<'_>) {
         let message = Message::decode(data);
-        let Ok(message) = message else { panic!("B: end {} was sent what it cannot read: {message:?}", desk.end) };
+        let Ok(message) = message else {
+            panic!("B: end {} was sent what it cannot read: {message:?}", desk.end)
+        };
         let wire = message.stream;
         match &message.content {
             Content::Connect(target) => {

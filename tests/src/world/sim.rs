@@ -181,9 +181,7 @@ impl<'p> Sim<'p> {
             | What::Door(gateway, _)
             | What::Directory(gateway)
             | What::Web(gateway, _)
-            | What::Session(gateway, _) => {
-                self.gateways[gateway].frozen_until
-            }
+            | What::Session(gateway, _) => self.gateways[gateway].frozen_until,
             _ => return None,
         };
         // What is put right lets everything go on at once.

@@ -11,9 +11,9 @@ use super::agenda::What;
 use super::chat::{Room, Watch, Watcher};
 use super::end::{Actor, End, Outbox, Part, Phase};
 use super::link::{Cuts, Link, Nature};
+use super::original::Original;
 use super::plan::{Kind, Op, Verb, salted};
 use super::pomelo::{Services, User as PomeloUser, group, key, service_push};
-use super::original::Original;
 use super::sim::{Sim, Stage};
 use super::tunnel::Streams;
 
@@ -129,10 +129,12 @@ impl Sim<'_> {
                 Actor::open(Watcher::new(false), Watch, settings.client_limits(), there),
             ],
             Kind::Agent | Kind::Peer => {
-                let [server, client] = [Role::Server, Role::Client]
-                    .map(|role| (Tunnel::new(settings.tunnel(role, plan.kind)), Streams::new(role, plan.kind)));
+                let [server, client] = [Role::Server, Role::Client].map(|role| {
+                    (Tunnel::new(settings.tunnel(role, plan.kind)), Streams::new(role, plan.kind))
+                });
                 let own = self.users[index].own_gateway().map(|own| &self.gateways[own].limits);
-                let client_limits = own.map_or_else(|| settings.client_limits(), |limits| tunnel_limits(limits));
+                let client_limits =
+                    own.map_or_else(|| settings.client_limits(), |limits| tunnel_limits(limits));
                 [
                     Actor::open(server.0, server.1, tunnel_limits(&limits), here),
                     Actor::open(client.0, client.1, client_limits, there),
@@ -141,10 +143,7 @@ impl Sim<'_> {
             Kind::Original => {
                 let server = Tunnel::new(settings.tunnel(Role::Server, plan.kind));
                 let streams = Streams::new(Role::Server, plan.kind);
-                [
-                    Actor::open(server, streams, tunnel_limits(&limits), here),
-                    Box::new(Original::new(there)),
-                ]
+                [Actor::open(server, streams, tunnel_limits(&limits), here), Box::new(Original::new(there))]
             }
             Kind::Chat | Kind::Im => {
                 let client = chat::Client::new(chat::ClientConfig { user: plan.name });

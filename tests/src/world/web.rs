@@ -181,8 +181,12 @@ impl Sim<'_> {
         let key = (which as usize % UPSTREAMS) as Key;
         let web = &mut self.gateways[home].web;
         web.down_until[usize::from(key)] = until;
-        let broken: Vec<_> =
-            web.upstreams.iter().filter(|(_, (own, _))| *own == key).map(|(id, (_, of))| (*id, *of)).collect();
+        let broken: Vec<_> = web
+            .upstreams
+            .iter()
+            .filter(|(_, (own, _))| *own == key)
+            .map(|(id, (_, of))| (*id, *of))
+            .collect();
         for (upstream, holder) in broken {
             match holder {
                 None => self.tell_pool(home, Event::Broken { upstream }),
@@ -218,7 +222,9 @@ impl Sim<'_> {
                 web.upstreams.insert(upstream, (key, None));
                 self.tell_pool(home, Event::Dialed { dial, upstream });
             }
-            Later::Dialed(dial, _) | Later::DialFailed(dial) => self.tell_pool(home, Event::DialFailed { dial }),
+            Later::Dialed(dial, _) | Later::DialFailed(dial) => {
+                self.tell_pool(home, Event::DialFailed { dial })
+            }
             Later::Fate(request, upstream, fate) => self.meet(home, request, upstream, fate),
             Later::GiveUp(request) => self.give_up(home, request),
             Later::Idle => self.idle_for_long(home),

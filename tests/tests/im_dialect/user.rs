@@ -41,7 +41,9 @@ fn no_login() -> Value {
 fn a_user_says_who_is_there_and_whether_it_is_in() {
     let mut world = world();
     let conn = world.connect(WEB).unwrap();
-    let look = |world: &World| world.user("u1").map(|user| (user.connections(), user.session().is_some(), user.is_idle()));
+    let look = |world: &World| {
+        world.user("u1").map(|user| (user.connections(), user.session().is_some(), user.is_idle()))
+    };
     assert_eq!(look(&world), Some((1, false, false)));
     world.login(conn);
     assert_eq!(look(&world), Some((1, true, false)));

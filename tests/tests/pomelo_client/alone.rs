@@ -377,6 +377,7 @@ fn a_package_that_has_begun_is_no_boundary() {
     other.station.event(other.now, linkspan_core::Event::Closed(CloseReason::PeerClosed));
     assert_eq!(other.closed(), Some(CloseReason::Violation(Violation::Truncated)));
     bench.station.receive(bench.now, rest.to_vec());
-    let said = bench.station.notices().into_iter().filter(|notice| matches!(notice, ClientNotice::Push { .. }));
+    let said =
+        bench.station.notices().into_iter().filter(|notice| matches!(notice, ClientNotice::Push { .. }));
     assert_eq!(said.count(), 1);
 }
