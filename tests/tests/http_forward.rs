@@ -136,7 +136,7 @@ fn the_first_timeout_counts_and_is_not_passed_on() {
 /// A stalled client is told before one that has gone, and each in its own time.
 #[test]
 fn a_client_is_borne_with_for_so_long() {
-    let at = |seconds| Instant::from_micros(seconds * 1_000_000);
+    let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
     let mut client = patience::Patience::new(Duration::from_secs(10), Duration::from_secs(20));
     client.handle_blocked(at(1));
     client.handle_ended(at(2));

@@ -6,7 +6,7 @@ use linkspan_gateway::tls::Tls;
 use linkspan_gateway::tunnel::Secret;
 use linkspan_tests::secure::secure;
 
-use crate::site::{AgentConfig, AgentSite, Kind, Server, dial, echo, forwards, loopback, tcp};
+use crate::site::{AgentConfig, AgentSite, Kind, Server, dial, echo, forwards, tcp};
 
 const UPGRADE: &str = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

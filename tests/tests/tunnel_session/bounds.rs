@@ -49,11 +49,11 @@ fn a_control_message_waits_for_no_more_than_the_window() {
 }
 
 fn ends(end: &End) -> Vec<&StreamEnd> {
-    let ended = |notice| match notice {
+    let ended = end.notices.iter().filter_map(|notice| match notice {
         TunnelNotice::Ended { end, .. } => Some(end),
         _ => None,
-    };
-    end.notices.iter().filter_map(|notice| ended(notice)).collect()
+    });
+    ended.collect()
 }
 
 #[test]
