@@ -71,6 +71,7 @@ on_both! {
     edge::a_flood_of_messages_is_counted,
     edge::refusals_without_a_word_are_counted,
     edge::wrong_tokens_are_counted,
+    edge::a_token_server_proves_who_it_is,
     stop::requests_in_flight_are_answered,
     stop::probes_hear_of_it_first,
     stop::idle_pages_do_not_hold_it_up,

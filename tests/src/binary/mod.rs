@@ -60,7 +60,6 @@ macro_rules! binary_tests {
             im::tokens::signed_tokens,
             im::tokens::guesses_are_slowed_down,
             im::tokens::a_token_server,
-            im::tokens::a_secured_token_server,
             im::hostile::bad_frames_have_documented_answers,
             im::hostile::a_flood_of_logins_concerns_nobody_else,
             chat::every_script_does_what_is_expected,

@@ -1,8 +1,6 @@
 //! A program that runs, and what it says.
 
 use std::collections::HashSet;
-#[cfg(feature = "drivers")]
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -77,12 +75,6 @@ impl Process {
     /// Runs `program` with something to read.
     pub(super) fn start_with(program: &str, arguments: &[&str], input: &str) -> Self {
         Self::spawn(Command::new(program).args(arguments), input)
-    }
-
-    /// Runs `program` with a variable of its environment set.
-    #[cfg(feature = "drivers")]
-    pub(super) fn start_in(program: &str, arguments: &[&str], name: &str, value: &OsStr) -> Self {
-        Self::spawn(Command::new(program).args(arguments).env(name, value), "")
     }
 
     fn spawn(command: &mut Command, input: &str) -> Self {

@@ -1,12 +1,16 @@
 //! What is refused at the edge is counted.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use linkspan_core::{Limits, Mark};
 use linkspan_gateway::demo;
-use linkspan_gateway::im::{Config, TokenCheck, TokenList};
+use linkspan_gateway::im::{Config, TokenCheck, TokenList, TokenServer};
 use linkspan_gateway::services::Services;
+use linkspan_gateway::tls::Tls;
 use linkspan_runtime::{HostConfig, Runtime};
+use linkspan_tests::secure::secure;
 
 use crate::harness::{World, loopback};
 
@@ -93,4 +97,40 @@ pub(crate) async fn wrong_tokens_are_counted<R: Runtime>(world: World<R>) {
     let marked = |mark| gateway.host().stats().marked(mark);
     assert_eq!([marked(Mark::TokenWrong), marked(Mark::TokenRate)], [3, 2]);
     gateway.stop().await;
+}
+
+/// A server that finds every token valid, and of ann; it ends with the test's process.
+fn token_server() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let head = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            if head.take_while(|line| !line.is_empty()).any(|line| line == "token: right") {
+                let body = r#"{"errCode":0,"errMsg":"","data":{"userID":"ann"}}"#;
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            }
+        }
+    });
+    address
+}
+
+/// Over TLS a token server must prove who it is before it is told a token.
+pub(crate) async fn a_token_server_proves_who_it_is<R: Runtime>(world: World<R>) {
+    let server = token_server();
+    let [right, other] = ["right", "other"].map(|name| secure(&format!("{name}-{}", server.port()), server));
+    // What is asked for is no upgrade: 400 is behind the check, 503 is that nobody could say.
+    for (authority, expected) in [(&right.authority, "HTTP/1.1 400 "), (&other.authority, "HTTP/1.1 503 ")] {
+        let url = format!("https://localhost:{}/auth/parse_token", right.port);
+        let asked = TokenServer::parse(&url).unwrap().with_tls(Tls::new(Some(authority)).unwrap());
+        let gateway = world.start_with(Services::new(), |config| {
+            let token = TokenCheck::Server(asked);
+            config.im = Some(Config { token, ..Config::new(loopback().unwrap()) });
+        });
+        let head =
+            "GET /?sendID=ann&token=right&platformID=5 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let answer = world.raw(gateway.addresses().im.unwrap(), &[head], "").await;
+        assert!(answer.starts_with(expected), "{answer}");
+        gateway.stop().await;
+    }
 }

@@ -15,7 +15,7 @@
 //! | O4 kick storms | `identity::storms`, `im_dialect::removal` | the same hub |
 //! | O5 two logins at once | one node: `identity::schedules` (reconnects in the same instant), `binary::chat::of_two_in_the_same_instant_one_is_refused`; several nodes are scale-out | the same |
 //! | O6 a herd comes back | `im_dialect::checks::so_many_checks_wait…`, `binary::im::crowd::four_hundred_logins_at_once`; jitter: `small_machines::drain` | `small_machines::gate` |
-//! | N8 the token service is away, slow, contradictory | `binary::im::tokens::a_token_server`, `a_secured_token_server`, `im_dialect::door` | there is none |
+//! | N8 the token service is away, slow, contradictory | `binary::im::tokens::a_token_server`, `gateway::edge::a_token_server_proves_who_it_is`, `im_dialect::door` | there is none |
 
 use std::time::Duration;
 

@@ -102,6 +102,12 @@ impl TokenServer {
         Ok(Self { tls, host: host.into(), port, authority: authority.into(), path: path.into() })
     }
 
+    /// Has an `https` server prove who it is to other authorities than the system's.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls: self.tls.and(Some(tls)), ..self }
+    }
+
     /// Asks about one token; `None` is a token that is not valid.
     pub(super) async fn ask<R: Runtime>(
         &self,

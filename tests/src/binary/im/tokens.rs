@@ -2,16 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-#[cfg(feature = "drivers")]
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Tab, file, serve};
-#[cfg(feature = "drivers")]
-use crate::binary::Process;
 use crate::binary::eventually;
 use crate::binary::web::Web;
 
@@ -163,30 +159,4 @@ pub fn a_token_server(program: &str) {
     assert_eq!(status(address, "u1", 5, "good-u1"), 503);
     assert!(gateway.stderr.line("cannot check a token").contains("op="));
     gateway.stop();
-}
-
-/// Over TLS it must prove who it is, to the authorities that the system trusts.
-///
-/// # Panics
-///
-/// If a listener of `program` decides otherwise.
-#[cfg(feature = "drivers")]
-pub fn a_secured_token_server(program: &str) {
-    let (server, asked) = token_server();
-    let name = PathBuf::from(program).file_name().map(|name| name.to_string_lossy().into_owned());
-    let secured = crate::secure::secure(&format!("tokens-{}", name.expect("a program")), server);
-    let token = format!("http:https://localhost:{}/auth/parse_token", secured.port);
-    let flags = ["serve", "--im", "127.0.0.1:0", "--im-token", &token];
-    // With its authority, and with one that does not know it.
-    let other = crate::secure::secure("tokens-other", server);
-    for (authority, expected) in [(&secured.authority, 101), (&other.authority, 503)] {
-        let mut gateway = Process::start_in(program, &flags, "SSL_CERT_FILE", authority.as_os_str());
-        let address = gateway.listening("im");
-        assert_eq!(status(address, "u1", 5, "good-u1"), expected);
-        if expected == 101 {
-            assert_eq!(status(address, "u1", 5, "bad"), 401);
-        }
-        gateway.stop();
-    }
-    assert_eq!(asked.load(Ordering::SeqCst), 2, "a stranger is told nothing");
 }
