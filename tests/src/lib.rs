@@ -18,7 +18,7 @@ pub mod laws;
 pub mod memory;
 pub mod models;
 pub mod pair;
-#[cfg(feature = "drivers")]
+#[cfg(feature = "tls")]
 pub mod secure;
 pub mod transcripts;
 pub mod tunnel;

@@ -19,21 +19,30 @@ pub struct Secured {
     pub authority: PathBuf,
 }
 
+impl Secured {
+    /// The name of the file, as a flag takes it.
+    ///
+    /// # Panics
+    ///
+    /// If the folder for temporary files has a name that is no text.
+    pub fn file(&self) -> &str {
+        self.authority.to_str().expect("text")
+    }
+}
+
 impl Drop for Secured {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.authority);
     }
 }
 
-/// Secures what listens at `to`; `name` tells the files of several apart.
+/// Secures what listens at `to`.
 ///
 /// # Panics
 ///
 /// If there is no port, or no room for the file.
-pub fn secure(name: &str, to: SocketAddr) -> Secured {
+pub fn secure(to: SocketAddr) -> Secured {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let authority = std::env::temp_dir().join(format!("linkspan-{}-{name}.pem", std::process::id()));
-    std::fs::write(&authority, made.cert.pem()).expect("it can be written");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -42,6 +51,8 @@ pub fn secure(name: &str, to: SocketAddr) -> Secured {
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("they fit");
     let port = terminate(TlsAcceptor::from(Arc::new(config)), to);
+    let authority = std::env::temp_dir().join(format!("linkspan-ca-{}-{port}.pem", std::process::id()));
+    std::fs::write(&authority, made.cert.pem()).expect("it can be written");
     Secured { port, authority }
 }
 

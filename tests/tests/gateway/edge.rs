@@ -118,7 +118,7 @@ fn token_server() -> std::net::SocketAddr {
 /// Over TLS a token server must prove who it is before it is told a token.
 pub(crate) async fn a_token_server_proves_who_it_is<R: Runtime>(world: World<R>) {
     let server = token_server();
-    let [right, other] = ["right", "other"].map(|name| secure(&format!("{name}-{}", server.port()), server));
+    let [right, other] = [secure(server), secure(server)];
     // What is asked for is no upgrade: 400 is behind the check, 503 is that nobody could say.
     for (authority, expected) in [(&right.authority, "HTTP/1.1 400 "), (&other.authority, "HTTP/1.1 503 ")] {
         let url = format!("https://localhost:{}/auth/parse_token", right.port);

@@ -90,7 +90,7 @@ pub(crate) fn tokens_of_agents(kind: Kind) {
 /// Behind something that terminates TLS, with a certificate of its own authority.
 pub(crate) fn a_secured_door(kind: Kind) {
     let server = Server::start(kind, forwards(&[tcp(echo())]));
-    let secured = secure(&format!("{kind:?}"), server.http);
+    let secured = secure(server.http);
     let door = || format!("wss://localhost:{}/connect", secured.port).parse().unwrap();
     // Who does not know the authority does not come in.
     let stranger = AgentSite::start_with(kind, AgentConfig::new(door()));
