@@ -174,9 +174,9 @@ impl<M: Clone> Hub<M> {
         self.groups.push(group, from);
     }
 
-    fn publish(&mut self, from: Option<Address<M>>, to: &To, push: Push, actions: &mut Actions<Action<M>>) {
+    fn publish(&mut self, from: Option<&Address<M>>, to: &To, push: Push, actions: &mut Actions<Action<M>>) {
         if push.overflow() == Overflow::Backpressure {
-            self.tell_of_congestion(from.clone(), to, actions);
+            self.tell_of_congestion(from.cloned(), to, actions);
         }
         let recipients = match to {
             To::Key(key) => self.sessions.recipients(key),
@@ -185,7 +185,7 @@ impl<M: Clone> Hub<M> {
         };
         // Most users have one connection, which has its answers before the hub hears of them.
         let is_told = |to: &Recipients<M>| {
-            let own = from.as_ref().map(|from| from.conn);
+            let own = from.map(|from| from.conn);
             push.is_answered() && matches!(to, Recipients::One(one) if Some(one.conn) == own)
         };
         actions.push(match recipients {
@@ -216,7 +216,7 @@ impl<M: Clone> Hub<M> {
 
     fn routed(&mut self, from: Option<Address<M>>, route: Route, actions: &mut Actions<Action<M>>) {
         match (route, from) {
-            (Route::Publish { to, push }, from) => self.publish(from, &to, push, actions),
+            (Route::Publish { to, push }, from) => self.publish(from.as_ref(), &to, push, actions),
             (Route::Close { to, reason }, _) => self.close(to, reason, actions),
             // Everything else is about the connection that asks.
             (route, Some(from)) => self.asked(from, route, actions),

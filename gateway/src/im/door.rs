@@ -96,7 +96,7 @@ fn reject(rejection: Rejection) -> Answer {
     match rejection {
         Rejection::MethodNotAllowed => _ = headers.insert(ALLOW, HeaderValue::from_static("GET")),
         Rejection::Unavailable | Rejection::TooManyFailures => {
-            _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("5"))
+            _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         _ => {}
     }

@@ -138,7 +138,7 @@ impl Dialect for Toy {
             ToyCommand::Close => cx.close(CloseReason::Finished),
             ToyCommand::Register(key) => _ = cx.register(key),
             ToyCommand::Reserve(key) => {
-                _ = cx.reserve(key, Badge { device: Device::of(Platform::WEB), ..Badge::default() })
+                _ = cx.reserve(key, Badge { device: Device::of(Platform::WEB), ..Badge::default() });
             }
             ToyCommand::Unregister(key) => cx.unregister(&key),
             ToyCommand::Watch(key) => _ = cx.watch(key),

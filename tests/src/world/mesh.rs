@@ -139,7 +139,7 @@ impl Sim<'_> {
         for action in actions {
             match action {
                 Action::Found { ticket, via, is_peer } => {
-                    self.found(index, ticket, Some((via.mailbox, is_peer)))
+                    self.found(index, ticket, Some((via.mailbox, is_peer)));
                 }
                 Action::NotFound { ticket, .. } => self.found(index, ticket, None),
                 Action::Announce { to, changes } => self.run(to.mailbox, Errand::Say(changes)),

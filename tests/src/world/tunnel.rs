@@ -297,11 +297,10 @@ impl App<Tunnel> for Streams {
                 self.flows.insert(stream, Flow::opened(request, mode, total));
                 self.pump(stream, orders, desk);
             }
+            TunnelNotice::DialRefused { request, .. } if self.relays.refused(request, desk) => {}
             TunnelNotice::DialRefused { request, .. } => {
-                if !self.relays.refused(request, desk) {
-                    assert!(self.dials.remove(&request).is_some(), "D2: dial {request} has two outcomes");
-                    desk.ledger.streams.ended(request, desk.end);
-                }
+                assert!(self.dials.remove(&request).is_some(), "D2: dial {request} has two outcomes");
+                desk.ledger.streams.ended(request, desk.end);
             }
             TunnelNotice::DialRequested { stream, proto, address } => {
                 self.requested(stream, &proto, address, orders, desk);

@@ -223,7 +223,7 @@ impl Sim<'_> {
                 self.tell_pool(home, Event::Dialed { dial, upstream });
             }
             Later::Dialed(dial, _) | Later::DialFailed(dial) => {
-                self.tell_pool(home, Event::DialFailed { dial })
+                self.tell_pool(home, Event::DialFailed { dial });
             }
             Later::Fate(request, upstream, fate) => self.meet(home, request, upstream, fate),
             Later::GiveUp(request) => self.give_up(home, request),
@@ -282,7 +282,7 @@ impl Sim<'_> {
         if let Some((_, holder)) = web.upstreams.get_mut(&upstream) {
             *holder = None;
         }
-        let rewindable = request.0 % 5 > 0;
+        let rewindable = !request.0.is_multiple_of(5);
         self.tell_pool(home, Event::ExchangeFailed { request, upstream, stage, replayable, rewindable });
     }
 
