@@ -92,6 +92,8 @@ pub fn expected(case: &Value) -> (Vec<String>, bool) {
 
 /// How long anything may take that takes no time.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the last frame of the probe with datagrams is.
+const LAST: usize = 9;
 /// A stream that no probe names.
 const FENCE: i64 = 424_242;
 
@@ -185,6 +187,11 @@ fn check(case: &Value, link: &mut Link, frames: Vec<Vec<u8>>) {
         pending.extend(frame);
     }
     link.send_bytes(&pending);
+    if name(case).starts_with("Connect udp") {
+        // That nobody listens is known to the system at once, and not every runtime asks before the next datagram.
+        thread::sleep(Duration::from_millis(100));
+        link.send_bytes(&pending[pending.len() - LAST..]);
+    }
     let lives = listen(link, &mut heard, |heard| heard.len() >= wanted.len());
     // Nothing more comes before the answer to what is sent now.
     link.say(FENCE, Content::Data(Bytes::from_static(b"?")));

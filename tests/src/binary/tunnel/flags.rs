@@ -33,10 +33,14 @@ pub fn the_order_of_sessions(program: &str) {
 
 /// Where a gateway listens for its forwards, in their order.
 fn ports(gateway: &Gateway) -> Vec<SocketAddr> {
-    gateway.process.stderr.line("started");
-    let lines = gateway.process.stdout.until(|_| true);
-    let all = lines.iter().filter_map(|line| line.strip_prefix("listening forward "));
-    all.map(|address| address.parse().expect("an address")).collect()
+    let mut ports = Vec::new();
+    eventually("both are said", || {
+        let lines = gateway.process.stdout.until(|_| true);
+        let all = lines.iter().filter_map(|line| line.strip_prefix("listening forward "));
+        ports = all.map(|address| address.parse().expect("an address")).collect();
+        ports.len() == 2
+    });
+    ports
 }
 
 /// With `--once` an agent ends with its session: well if it had one, otherwise with 1.

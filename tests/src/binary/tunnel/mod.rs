@@ -24,7 +24,10 @@ struct Gateway {
 
 impl Gateway {
     fn start(program: &str, more: &[&str]) -> Self {
-        let plain = ["serve", "--http", "127.0.0.1:0", "--tunnel", "--forward-wait", "0s"];
+        let mut plain = vec!["serve", "--http", "127.0.0.1:0", "--tunnel"];
+        if !more.contains(&"--forward-wait") {
+            plain.extend(["--forward-wait", "0s"]);
+        }
         Self::over(Process::start(program, &[&plain, more].concat()))
     }
 

@@ -33,8 +33,8 @@ pub fn sessions_of_an_agent(program: &str) {
 /// Lists of streams at a gateway.
 pub fn lists_of_streams(program: &str) {
     replays::lists_of_streams(|| {
-        let more = ["--forward", "127.0.0.1:0=foo/tcp/127.0.0.1:1", "--tunnel-sync-grace", "0s"];
-        let gateway = Gateway::start(program, &more);
+        let forward = ["--forward", "127.0.0.1:0=foo/tcp/127.0.0.1:1", "--forward-wait", "10s"];
+        let gateway = Gateway::start(program, &[&forward[..], &["--tunnel-sync-grace", "0s"]].concat());
         let (http, forward) = (gateway.http, gateway.forward());
         (gateway, http, forward)
     });
