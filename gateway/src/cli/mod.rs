@@ -10,6 +10,7 @@ mod im;
 mod input;
 mod limits;
 mod logging;
+mod memory;
 mod output;
 mod pomelo;
 mod proxy;
@@ -28,6 +29,7 @@ use self::args::{Cli, Command};
 
 /// The whole program on the runtime `R`: reads the command line, does what it says, and gives the exit code.
 pub fn main<R: Runtime>() -> ExitCode {
+    memory::keep_swing();
     let rewritten = go_flags::rewrite(std::env::args_os());
     let cli = match command::<R>()
         .try_get_matches_from(rewritten.args)
