@@ -77,6 +77,7 @@ impl Settings {
                 tunnel_sessions_per_client: 2,
                 tunnel_announced: 3,
                 tunnel_seeks: 2,
+                tunnel_stream_window: 16 * 1024,
                 tunnel_stream_bytes: 20 * 1024,
                 tunnel_session_bytes: 40 * 1024,
                 ..tight

@@ -62,6 +62,9 @@ pub struct Counts {
     pub fetches_failed: u64,
 }
 
+/// A request that is younger, in seconds, does not wait yet: its user has only just come back.
+const FRESH: u64 = 5;
+
 /// Takes out everything that concerns one end.
 fn take_of(all: &mut BTreeSet<(usize, u64)>, end: usize) -> Vec<(usize, u64)> {
     let of_end: Vec<_> = all.range((end, 0)..=(end, u64::MAX)).copied().collect();
@@ -131,7 +134,20 @@ impl Ledger {
         let Some((id, _)) = find(data) else { return };
         let first = *self.senders.entry(id).or_insert(from);
         let is_strange = first != from && first != Self::NOBODY;
-        if (!is_trusted || is_strange) && self.tainted.insert(id) {
+        if !is_trusted || is_strange {
+            self.taint(id);
+        }
+    }
+
+    /// What somebody untrustworthy says may come twice, or spoilt.
+    pub(super) fn distrust(&mut self, data: &[u8]) {
+        if let Some((id, _)) = find(data) {
+            self.taint(id);
+        }
+    }
+
+    fn taint(&mut self, id: u64) {
+        if self.tainted.insert(id) {
             let before = self.owed.len() + self.afloat.len();
             self.owed.retain(|(_, owed)| *owed != id);
             self.afloat.retain(|(_, owed)| *owed != id);
@@ -209,6 +225,9 @@ impl Ledger {
         let mut open = String::new();
         for ((end, id), request) in &self.requests {
             let age = (now - request.at) / 1_000_000;
+            if age < FRESH {
+                continue;
+            }
             // Writing to a string does not fail.
             let _ = writeln!(open, "request {id} of end {end} waits since {age} s");
         }
