@@ -58,6 +58,11 @@ const ELSEWHERE: &[(Mark, &str)] = &[
 fn the_fixed_worlds_end_well_and_reach_every_limit() {
     let mut reached = live(2_000, Size::Lite);
     live(400, Size::Cluster).into_iter().for_each(|(mark, count)| *reached.entry(mark).or_default() += count);
+    // What is seldom has a script of its own.
+    for (_, plan) in script::read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions")).unwrap()
+    {
+        run(&plan).marks.into_iter().for_each(|(mark, count)| *reached.entry(mark).or_default() += count);
+    }
     let mut faults = Vec::new();
     for mark in Mark::ALL {
         let elsewhere = ELSEWHERE.iter().find(|(other, _)| other == mark);
