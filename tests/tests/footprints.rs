@@ -30,8 +30,7 @@ fn weigh<T>(build: impl FnOnce() -> T, count: impl FnOnce(&T) -> usize) -> (usiz
     let region = Region::new(ALLOCATOR);
     let built = build();
     let change = region.change();
-    let held = change.bytes_allocated as isize + change.bytes_reallocated - change.bytes_deallocated as isize;
-    (usize::try_from(held).expect("more is held than before"), count(&built))
+    (change.bytes_allocated - change.bytes_deallocated, count(&built))
 }
 
 /// A name whose bytes, with the head of their allocation, leave no gap before the next one.
