@@ -113,6 +113,8 @@ fn hubs() -> Vec<(&'static str, (usize, usize))> {
 
 fn a_server() -> (usize, usize) {
     let (limits, config) = (Arc::new(Limits::default()), Arc::default());
+    // The names of groups are shared with the hub, and counted there.
+    let groups: Vec<GroupId> = (0..100).map(|group| GroupId::new(name(group)).unwrap()).collect();
     let build = || {
         let mut actions = Actions::new();
         let mut server = Connection::new(Server::new(config), limits, Instant::ORIGIN, &mut actions);
@@ -128,8 +130,8 @@ fn a_server() -> (usize, usize) {
             let text = [&[4, 0, 0, 7, 0, request, 4][..], b"R.Do"].concat();
             give(Event::Received(Opcode::Stream, text.into()));
         }
-        for group in 0..100 {
-            give(Event::Command(ServerCommand::Join(GroupId::new([group]).unwrap())));
+        for group in &groups {
+            give(Event::Command(ServerCommand::Join(group.clone())));
         }
         // The beginning of a package of 4 KiB.
         give(Event::Received(Opcode::Stream, [&[4, 0, 0x10, 0][..], &[0; 3000]].concat().into()));
@@ -234,14 +236,16 @@ fn a_gate() -> (usize, usize) {
 #[test]
 fn what_is_counted_is_what_is_held() {
     // Tables and lists are counted to the byte; a tree's nodes are counted as if half of each were empty.
-    let (exact, trees) = (105, 400);
+    let exact = 102;
+    // What the first run of all allocates once and for ever is nobody's.
+    drop(hubs());
     let mut cases: Vec<_> = hubs().into_iter().map(|(what, weights)| (what, weights, exact)).collect();
     cases.push(("a wheel", a_wheel(), exact));
-    cases.push(("a server that is asked much", a_server(), 150));
-    cases.push(("a tunnel whose peer does not read", a_tunnel(), 150));
-    cases.push(("a gate", a_gate(), trees));
-    cases.push(("a directory", a_directory(), trees));
-    cases.push(("services", some_services(), trees));
+    cases.push(("a server that is asked much", a_server(), exact));
+    cases.push(("a tunnel whose peer does not read", a_tunnel(), exact));
+    cases.push(("a gate", a_gate(), 125));
+    cases.push(("a directory", a_directory(), 200));
+    cases.push(("services", some_services(), 300));
     let mut faults = Vec::new();
     for (what, (held, counted), percent) in cases {
         println!("{what}: {held} bytes held, {counted} counted");
