@@ -61,11 +61,14 @@ fn a_hub(
     hub
 }
 
+/// Tells a hub what it is asked.
+type Script<'a> = &'a dyn Fn(&mut dyn FnMut(u64, Route));
+
 fn hubs() -> Vec<(&'static str, (usize, usize))> {
     let limits = Arc::new(Limits { sessions_per_platform: 1_000, ..Limits::default() });
     let badge = |platform| Badge { device: Device::of(platform), token: 1, admission: None };
     let many = Admission::Many;
-    let weigh = |routes: &dyn Fn(&mut dyn FnMut(u64, Route)), admission| {
+    let weigh = |routes: Script<'_>, admission| {
         weigh(|| a_hub(&limits, admission, routes), Hub::footprint)
     };
     let one_each = |tell: &mut dyn FnMut(u64, Route)| {

@@ -31,8 +31,11 @@ fn grants(end: &End, wire: i64) -> Vec<u32> {
 }
 
 fn ends(end: &End) -> Vec<&StreamEnd> {
-    let ended = |notice| if let &TunnelNotice::Ended { ref end, .. } = notice { Some(end) } else { None };
-    end.notices.iter().filter_map(ended).collect()
+    let ended = end.notices.iter().filter_map(|notice| match notice {
+        TunnelNotice::Ended { end, .. } => Some(end),
+        _ => None,
+    });
+    ended.collect()
 }
 
 #[test]
