@@ -9,6 +9,8 @@ mod agents;
 mod doors;
 #[path = "tunnel_e2e/hostile.rs"]
 mod hostile;
+#[path = "tunnel_e2e/limits.rs"]
+mod limits;
 #[path = "tunnel_e2e/mesh.rs"]
 mod mesh;
 #[path = "tunnel_e2e/original.rs"]
@@ -80,6 +82,9 @@ on_both! {
     hostile::numbers_used_twice,
     hostile::a_flood_of_dials,
     hostile::lies_about_clients,
+    limits::messages_have_a_size,
+    limits::streams_have_windows_and_an_end,
+    limits::datagrams_have_bounds,
     replays::our_server,
     replays::our_agent,
     replays::lists_of_streams,
