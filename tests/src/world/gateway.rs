@@ -264,7 +264,11 @@ impl Gateway {
             (Route::Leave(group), Some(from)) => {
                 self.model.groups.leave(group, from);
             }
-            (Route::Publish { to, .. }, _) => self.check_hearers(to, actions),
+            (Route::Publish { to, push }, _) => {
+                // What an IM connection publishes is a reply, and it has given it to its own peer already.
+                let teller = from.filter(|_| push.body().starts_with(b"{\"event\":"));
+                self.check_hearers(teller, to, actions);
+            }
             (Route::Close { to: To::Group(group), .. }, _) => self.model.groups.clear(group),
             (Route::Close { to: To::Key(key), .. }, _) => self.model.sessions.clear(key),
             _ => {}
@@ -286,14 +290,17 @@ impl Gateway {
         }
     }
 
-    /// Each member at this instant hears it once, and nobody else does.
-    fn check_hearers(&self, to: &To, actions: &[Action<usize>]) {
+    /// Each member at this instant hears it once, and nobody else does; `teller` has it already, and if there is nobody
+    /// else it goes no further.
+    fn check_hearers(&self, teller: Option<usize>, to: &To, actions: &[Action<usize>]) {
         let none = BTreeSet::new();
         let expected = match to {
             To::Key(key) => self.model.sessions.ends.get(key).unwrap_or(&none),
             To::Group(group) => self.model.groups.ends.get(group).unwrap_or(&none),
             _ => return,
         };
+        let is_told = teller.is_some_and(|teller| expected.iter().eq([&teller]));
+        let expected = if is_told { &none } else { expected };
         let mut heard = BTreeSet::new();
         for action in actions {
             if let Action::Deliver { to, delivery: Delivery::Push(_) } = action {
