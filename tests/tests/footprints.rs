@@ -160,21 +160,26 @@ fn a_tunnel() -> (usize, usize) {
     weigh(build, |end| end.machine.footprint())
 }
 
-fn a_directory() -> (usize, usize) {
-    let limits = Arc::new(Limits::default());
-    let build = || {
-        let config = directory::Config { limits, ..directory::Config::default() };
-        let mut directory = Directory::new(config);
-        let mut actions = Actions::new();
-        let mut give = |event| {
-            directory.handle_event(Instant::ORIGIN, event, &mut actions);
-            drop(actions.drain());
+fn directories() -> Vec<(&'static str, (usize, usize))> {
+    let weigh = |give: &dyn Fn(&mut dyn FnMut(directory::Event<u64>))| {
+        let limits = Arc::new(Limits::default());
+        let build = || {
+            let mut directory = Directory::new(directory::Config { limits, ..directory::Config::default() });
+            let mut actions = Actions::new();
+            give(&mut |event| {
+                directory.handle_event(Instant::ORIGIN, event, &mut actions);
+                drop(actions.drain());
+            });
+            directory
         };
-        // One that never comes back for what has changed since.
-        give(directory::Event::Listen(address(900)));
+        weigh(build, Directory::footprint)
+    };
+    let sessions = |give: &mut dyn FnMut(directory::Event<u64>)| {
         for conn in 0..300 {
             give(directory::Event::Add { from: address(conn), client: key(conn), session: conn as i64 });
         }
+    };
+    let announcements = |give: &mut dyn FnMut(directory::Event<u64>)| {
         for link in 1_000..1_010 {
             give(directory::Event::Link { from: address(link), peer: key(link) });
             for number in 0..100 {
@@ -183,13 +188,32 @@ fn a_directory() -> (usize, usize) {
                 give(directory::Event::Announced { link: ConnId(link), session });
             }
         }
+    };
+    let seeks = |give: &mut dyn FnMut(directory::Event<u64>)| {
         for ticket in 0..200 {
             let (client, until) = (key(9_000 + ticket), Some(Instant::from_micros(1_000_000)));
             give(directory::Event::Seek { ticket, client, scope: Scope::Anywhere, until });
         }
-        directory
     };
-    weigh(build, Directory::footprint)
+    // Listeners that never come back for what has changed since.
+    let changes = |give: &mut dyn FnMut(directory::Event<u64>)| {
+        (900..940).for_each(|conn| give(directory::Event::Listen(address(conn))));
+        for conn in 0..50 {
+            give(directory::Event::Add { from: address(conn), client: key(conn), session: conn as i64 });
+        }
+    };
+    // What was to be told is no longer so: the memory of it is counted as long as it is kept.
+    let no_changes = |give: &mut dyn FnMut(directory::Event<u64>)| {
+        changes(give);
+        (0..50).for_each(|conn| give(directory::Event::Gone(ConnId(conn))));
+    };
+    vec![
+        ("sessions of clients", weigh(&sessions)),
+        ("announcements of peers", weigh(&announcements)),
+        ("requests that wait for clients", weigh(&seeks)),
+        ("changes that nobody has asked for", weigh(&changes)),
+        ("changes that were taken back", weigh(&no_changes)),
+    ]
 }
 
 fn some_services() -> (usize, usize) {
@@ -247,7 +271,7 @@ fn what_is_counted_is_what_is_held() {
     cases.push(("a server that is asked much", a_server(), exact));
     cases.push(("a tunnel whose peer does not read", a_tunnel(), exact));
     cases.push(("a gate", a_gate(), 125));
-    cases.push(("a directory", a_directory(), 200));
+    cases.extend(directories().into_iter().map(|(what, weights)| (what, weights, 300)));
     cases.push(("services", some_services(), 300));
     let mut faults = Vec::new();
     for (what, (held, counted), percent) in cases {

@@ -392,5 +392,10 @@ fn a_client_takes_messages_up_to_its_limit() {
         let data = Bytes::from_static(message);
         station.event(Instant::ORIGIN, Event::Received(Opcode::Text, data));
         assert_eq!(station.closed(), closed, "{most} bytes");
+        if closed.is_none() {
+            // It says what it wants in whole messages: an end between them is an end.
+            station.event(Instant::ORIGIN, Event::Closed(CloseReason::PeerClosed));
+            assert_eq!(station.closed(), Some(CloseReason::PeerClosed));
+        }
     }
 }

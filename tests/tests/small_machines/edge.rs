@@ -83,6 +83,18 @@ fn origins() {
     assert_eq!(Origins::listed([]), Ok(Origins::SameHost));
     assert_eq!(Origins::listed(["https://a", "*"]), Ok(Origins::Any));
     assert!(Origins::listed(["game.example"]).is_err());
+    let usual = Origins::listed(["http://a:80", "https://b", "http://c:443"]).unwrap();
+    for (origin, is_allowed) in [
+        ("http://a", true),
+        ("https://b:443", true),
+        ("https://a", false),
+        ("http://b:443", false),
+        ("http://c", false),
+        ("https://c", false),
+        ("http://c:443", true),
+    ] {
+        assert_eq!(usual.allows(Some(origin), "gateway"), is_allowed, "{origin}");
+    }
 }
 
 fn gate(limits: Limits) -> Gate {

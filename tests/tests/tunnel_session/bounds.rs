@@ -103,3 +103,38 @@ fn as_many_dials_are_open_as_may_be_whatever_became_of_others() {
     end.receive(8, connect());
     assert_eq!((end.marks.len(), end.closed), (3, None));
 }
+
+#[test]
+fn a_stream_holds_as_much_as_it_may_and_not_a_byte_more() {
+    let limits = Limits { tunnel_stream_pause: 1024, tunnel_stream_bytes: 4096, ..Limits::default() };
+    let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+    // What is unread.
+    end.accept(2);
+    for _ in 0..4 {
+        end.receive(2, Content::Data(Bytes::from(vec![1; 1024])));
+    }
+    assert_eq!((end.errors(2), end.machine.dialect().held()), (vec![], 4096));
+    end.receive(2, Content::Data(text("x")));
+    assert_eq!(end.errors(2), [text("receive buffer full")]);
+    // What is unsent.
+    let stream = end.accept(3);
+    end.receive(3, Content::Pause);
+    end.command(TunnelCommand::Data { stream, body: Bytes::from(vec![1; 4096]) });
+    assert_eq!(end.errors(3), Vec::<Bytes>::new());
+    end.command(TunnelCommand::Data { stream, body: text("x") });
+    assert_eq!(end.errors(3), [text("write buffer full")]);
+    assert_eq!((end.marks.clone(), end.closed), (vec![Mark::StreamOverflow; 2], None));
+}
+
+#[test]
+fn a_message_above_the_limit_ends_the_session() {
+    let message = Message { id: 1, stream: 2, content: connect() }.encode().expect("sayable").into_bytes();
+    for (most, closed) in
+        [(message.len(), None), (message.len() - 1, Some(Violation::PackageTooLarge.into()))]
+    {
+        let limits = Limits { receive_max: most as u32, ..Limits::default() };
+        let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+        end.event(Event::Received(Opcode::Binary, message.clone()));
+        assert_eq!(end.closed, closed, "{most} bytes");
+    }
+}

@@ -132,10 +132,13 @@ impl<M: Clone> Listeners<M> {
 
     /// Bytes on the heap, rounded up.
     pub(super) fn footprint(&self) -> usize {
-        // A tree's nodes may be half empty; the name of a client that is gone may be kept by us alone.
-        let change = 3 * mem::size_of::<((Key, i64), bool)>() + crate::hub::roster::ARC_HEAD;
+        // A tree's nodes may be half empty, and an emptied one keeps its last; the name of a client that is gone may be
+        // kept by us alone.
+        const NODE: usize = 12;
+        let entry = mem::size_of::<((Key, i64), bool)>();
+        let listener = 3 * mem::size_of::<(ConnId, Listener<M>)>() + NODE * entry;
         let changes = self.listeners.values().flat_map(|listener| listener.changes.keys());
-        let changes: usize = changes.map(|(client, _)| change + client.as_bytes().len()).sum();
-        changes + self.listeners.len() * 3 * mem::size_of::<(ConnId, Listener<M>)>()
+        let name = |client: &Key| 3 * entry + crate::hub::roster::ARC_HEAD + client.as_bytes().len();
+        self.listeners.len() * listener + changes.map(|(client, _)| name(client)).sum::<usize>()
     }
 }
