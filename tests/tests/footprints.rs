@@ -63,14 +63,14 @@ fn a_hub(
 
 /// Tells a hub what it is asked.
 type Script<'a> = &'a dyn Fn(&mut dyn FnMut(u64, Route));
+/// Gives a directory its events.
+type Story<'a> = &'a dyn Fn(&mut dyn FnMut(directory::Event<u64>));
 
 fn hubs() -> Vec<(&'static str, (usize, usize))> {
     let limits = Arc::new(Limits { sessions_per_platform: 1_000, ..Limits::default() });
     let badge = |platform| Badge { device: Device::of(platform), token: 1, admission: None };
     let many = Admission::Many;
-    let weigh = |routes: Script<'_>, admission| {
-        weigh(|| a_hub(&limits, admission, routes), Hub::footprint)
-    };
+    let weigh = |routes: Script<'_>, admission| weigh(|| a_hub(&limits, admission, routes), Hub::footprint);
     let one_each = |tell: &mut dyn FnMut(u64, Route)| {
         (0..500).for_each(|conn| tell(conn, Route::Register { key: key(conn), badge: badge(Platform::WEB) }));
     };
@@ -161,7 +161,7 @@ fn a_tunnel() -> (usize, usize) {
 }
 
 fn directories() -> Vec<(&'static str, (usize, usize))> {
-    let weigh = |give: &dyn Fn(&mut dyn FnMut(directory::Event<u64>))| {
+    let weigh = |give: Story<'_>| {
         let limits = Arc::new(Limits::default());
         let build = || {
             let mut directory = Directory::new(directory::Config { limits, ..directory::Config::default() });
