@@ -190,13 +190,6 @@ fn every_mark_is_reached_by_a_test() {
     assert_none("marks that no test in tests/ names", &unnamed);
 }
 
-/// Limits that tests know at their defaults only, and why.
-const AT_DEFAULTS: [(&str, &str); 3] = [
-    ("tunnel_write_window", "it paces writers, which neither they nor the peer can tell"),
-    ("tunnel_half_closed", "not yet: it wants a target that answers later than the default"),
-    ("tunnel_datagrams_waiting", "when a datagram is lost is for the kernel to say, too"),
-];
-
 /// A bound that no test sets, as a field or by its flag, is a bound that nobody has seen kept.
 #[test]
 fn every_limit_is_set_by_a_test() {
@@ -216,9 +209,8 @@ fn every_limit_is_set_by_a_test() {
         let flag = format!("\"--{}\"", field.replace('_', "-"));
         sets(&tests, field) || tests.contains(&flag)
     };
-    let excused = |field: &str| AT_DEFAULTS.iter().any(|(known, _)| *known == field);
-    let faults = fields.into_iter().filter(|field| is_set(field) == excused(field)).map(str::to_owned);
-    assert_none("limits that no test sets, or that are excused for nothing", &faults.collect::<Vec<_>>());
+    let faults = fields.into_iter().filter(|field| !is_set(field)).map(str::to_owned);
+    assert_none("limits that no test sets", &faults.collect::<Vec<_>>());
 }
 
 /// True if `text` gives a field of this name a value.

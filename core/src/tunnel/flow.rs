@@ -85,9 +85,9 @@ impl Tunnel {
         let is_peer_ours = self.config.is_peer_ours;
         let Some(stream) = self.table.get(id) else { return };
         stream.held += cost;
-        // An original that has paused us holds back itself, and would take our pause for its own.
-        let may_pause =
-            !stream.we_paused && stream.credit.is_none() && (is_peer_ours || stream.paused.is_none());
+        // An original that has paused us holds back itself, and would take our pause for its own, until we ask it to go on.
+        let holds_back = !is_peer_ours && stream.paused.is_some_and(|paused| paused.asked_at.is_none());
+        let may_pause = !stream.we_paused && stream.credit.is_none() && !holds_back;
         if may_pause && u64::from(stream.held) > mark {
             (stream.we_paused, stream.must_wake) = (true, false);
             stream.give_cause();

@@ -35,7 +35,7 @@ pub(super) struct Paused {
     /// When the next step is due; `None` with peers of ours, which keep their word.
     pub(super) probe_at: Option<Instant>,
     /// Since when the peer knows that we are ready, and may send itself.
-    asked_at: Option<Instant>,
+    pub(super) asked_at: Option<Instant>,
     /// Whether one message may go or has gone to see.
     is_probed: bool,
     /// Whether that one message may still go.

@@ -56,6 +56,27 @@ fn a_close_sends_what_waits_and_one_error() {
     assert_eq!((end.sent.len(), ended(&end).len()), (3, 1));
 }
 
+/// It takes our asking as leave to send, and sends whatever it has until it is told otherwise.
+#[test]
+fn an_original_that_was_asked_to_go_on_is_paused_like_any_other() {
+    let limits = Limits { tunnel_stream_pause: 4096, ..Limits::default() };
+    let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+    let stream = end.accept(2);
+    let body = Bytes::from_static(&[0; 8192]);
+    let said = |end: &End, content| end.sent.iter().filter(|message| message.content == content).count();
+    end.receive(2, Content::Pause);
+    end.receive(2, Content::Data(body.clone()));
+    assert_eq!(said(&end, Content::Pause), 0, "it holds back itself");
+    end.command(TunnelCommand::Read { stream, cost: linkspan_core::tunnel::data_cost(&body) });
+    assert_eq!(said(&end, Content::Resume), 0);
+    end.wait(Duration::from_millis(6));
+    assert_eq!(said(&end, Content::Resume), 1);
+    end.receive(2, Content::Data(body.clone()));
+    assert_eq!(said(&end, Content::Pause), 1);
+    end.receive(2, Content::Data(body));
+    assert_eq!(said(&end, Content::Pause), 1);
+}
+
 #[test]
 fn data_for_nobody_is_answered_once() {
     let mut end = End::role(Role::Client);
