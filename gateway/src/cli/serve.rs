@@ -105,9 +105,9 @@ fn say_what_next(addresses: Addresses) {
     }
     if let (Some(http), Some(origin)) = (addresses.http, addresses.origin) {
         let id = demo::agent::ID;
-        output::line(&format!(
-            "fetch      curl http://{http}/client/{id}/http/{origin}/hello, or /big: through a tunnel"
-        ));
+        let through = format!("http://{http}/client/{id}/http/{origin}");
+        output::line(&format!("fetch      curl {through}/hello"));
+        output::line(&format!("or         curl -o big {through}/big"));
     }
     if let Some(im) = addresses.im {
         output::line(&format!("or         ws://{im}/?sendID=u1&token=x&platformID=5 with OpenIM's client"));
