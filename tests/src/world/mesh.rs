@@ -45,11 +45,14 @@ pub(super) enum Quest {
 #[derive(Debug, Default)]
 pub(super) struct Guests {
     agents: BTreeMap<Key, BTreeSet<usize>>,
+    /// The ends that have heard nothing for a while.
+    quiet: BTreeSet<usize>,
     quests: BTreeMap<u64, (Key, Scope, Quest)>,
 }
 
 impl Guests {
     fn forget(&mut self, end: usize) {
+        self.quiet.remove(&end);
         self.agents.retain(|_, ends| {
             ends.remove(&end);
             !ends.is_empty()
@@ -58,6 +61,18 @@ impl Guests {
 
     fn has(&self, client: &Key) -> bool {
         self.agents.contains_key(client)
+    }
+
+    fn has_lively(&self, client: &Key) -> bool {
+        self.agents.get(client).is_some_and(|ends| !ends.is_subset(&self.quiet))
+    }
+
+    fn set_lively(&mut self, end: usize, is_lively: bool) {
+        if is_lively {
+            self.quiet.remove(&end);
+        } else {
+            self.quiet.insert(end);
+        }
     }
 }
 
@@ -97,6 +112,9 @@ impl Sim<'_> {
 
     /// Hands an event to a gateway's directory.
     pub(super) fn tell_directory(&mut self, index: usize, event: Event<usize>) {
+        if let Event::Health { conn, is_lively } = &event {
+            self.gateways[index].guests.set_lively(conn.0 as usize, *is_lively);
+        }
         let before = self.gateways[index].directory.next_timeout();
         self.step_directory(index, |directory, now, actions| directory.handle_event(now, event, actions));
         if self.gateways[index].directory.next_timeout() != before {
@@ -183,7 +201,7 @@ impl Sim<'_> {
             None => assert!(!is_here, "E1: {client} is here and is not found"),
             Some((_, true)) => {
                 assert!(*scope == Scope::Anywhere, "E5: {client} would take a second hop");
-                assert!(!is_here, "E4: a peer comes before the {client} that is here");
+                assert!(!guests.has_lively(client), "E4: a peer comes before the {client} that is here");
             }
             Some((via, false)) => {
                 let ends = guests.agents.get(client);
