@@ -10,7 +10,7 @@ use linkspan_core::http::forward::has_token;
 use linkspan_core::http::pool::{Stage, is_replayable, is_reusable};
 use linkspan_runtime::Runtime;
 
-use super::fault::{Fault, is_told};
+use super::fault::{Fault, is_told, is_unexplained};
 use super::pool::{Destination, Lease, Pool};
 use crate::http::{Body, full};
 
@@ -53,7 +53,10 @@ pub(super) async fn exchange<R: Runtime>(
             Err(error) => error,
         };
         let unsent = error.take_message();
-        let error = error.into_error();
+        let mut error = error.into_error();
+        if unsent.is_some() && is_unexplained(&error) {
+            error = lease.reason().await.unwrap_or(error);
+        }
         let stage = match &unsent {
             Some(_) => Stage::NothingWritten,
             None if !lease.has_reply() && !error.is_parse() && !is_told(&error) => Stage::NoReply,

@@ -114,6 +114,11 @@ fn stream_error(error: &hyper::Error) -> Option<&io::Error> {
     None
 }
 
+/// Whether the connection ended before the request was sent, and nothing is said of why.
+pub(super) fn is_unexplained(error: &hyper::Error) -> bool {
+    error.is_canceled() && stream_error(error).is_none()
+}
+
 /// Whether the far end of a tunnel says why there is no stream: then no other connection fares better.
 pub(super) fn is_told(error: &hyper::Error) -> bool {
     let inner = stream_error(error).and_then(io::Error::get_ref);

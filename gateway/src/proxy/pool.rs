@@ -63,6 +63,14 @@ struct Connection {
     sender: Option<SendRequest<Body>>,
     received: Arc<AtomicU64>,
     stop: Stop,
+    end: Arc<End>,
+}
+
+/// How a connection has ended: a request that was not yet sent is not told why.
+#[derive(Default)]
+struct End {
+    is_there: Stop,
+    error: Mutex<Option<hyper::Error>>,
 }
 
 /// What a request comes to.
@@ -166,6 +174,7 @@ impl<R: Runtime> Pool<R> {
                         continue;
                     };
                     let received = Arc::clone(&connection.received);
+                    let end = Arc::clone(&connection.end);
                     let lease = Lease {
                         pool: self.clone(),
                         runtime: runtime.clone(),
@@ -174,6 +183,7 @@ impl<R: Runtime> Pool<R> {
                         sender: Some(sender),
                         before: received.load(Ordering::Relaxed),
                         received,
+                        end,
                     };
                     deeds.push(Deed::Give(giver, Outcome::Delivered(lease)));
                 }
@@ -234,17 +244,21 @@ impl<R: Runtime> Pool<R> {
             return self.step(&runtime, Event::DialFailed { dial }, None);
         };
         let upstream = UpstreamId(self.0.next.fetch_add(1, Ordering::Relaxed));
+        let end = Arc::<End>::default();
         {
             let mut state = self.0.lock();
             state.dials.remove(&dial);
             let stop = stop.clone();
-            state.upstreams.insert(upstream, Connection { sender: Some(sender), received, stop });
+            let end = Arc::clone(&end);
+            state.upstreams.insert(upstream, Connection { sender: Some(sender), received, stop, end });
         }
         self.step(&runtime, Event::Dialed { dial, upstream }, None);
         let outcome = stop.unless_raised(connection).await;
         if let Some(Err(error)) = outcome {
             tracing::debug!(%key, %error, "upstream connection failed");
+            *end.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
+        end.is_there.raise();
         self.step(&runtime, Event::Broken { upstream }, None);
     }
 
@@ -318,6 +332,7 @@ pub(super) struct Lease<R: Runtime> {
     sender: Option<SendRequest<Body>>,
     received: Arc<AtomicU64>,
     before: u64,
+    end: Arc<End>,
 }
 
 impl<R: Runtime> Lease<R> {
@@ -329,6 +344,12 @@ impl<R: Runtime> Lease<R> {
     /// Whether a byte of the reply has come.
     pub(super) fn has_reply(&self) -> bool {
         self.received.load(Ordering::Relaxed) > self.before
+    }
+
+    /// Why the connection has ended, if it knows; waits for its end.
+    pub(super) async fn reason(&self) -> Option<hyper::Error> {
+        self.end.is_there.raised().await;
+        self.end.error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The reply was read to its end, and the connection may be used again, or not.
