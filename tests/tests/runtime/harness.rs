@@ -184,6 +184,12 @@ impl Client {
         self.stream.write_all(&package(body)).unwrap();
     }
 
+    /// Asks a server that may hang up instead.
+    pub(crate) fn try_ask(&mut self, body: &[u8]) -> std::io::Result<Vec<u8>> {
+        self.stream.write_all(&package(body))?;
+        self.try_receive()
+    }
+
     pub(crate) fn receive(&mut self) -> Vec<u8> {
         self.try_receive().unwrap()
     }
