@@ -14,7 +14,7 @@ mod rules;
 use std::time::Duration;
 
 use bytes::Bytes;
-use linkspan_core::tunnel::{Content, Message, Role, TunnelCommand, TunnelConfig, TunnelNotice};
+use linkspan_core::tunnel::{Content, Message, Role, StreamEnd, TunnelCommand, TunnelConfig, TunnelNotice};
 use linkspan_core::{CloseReason, Event, Instant, Limits, Mark, Opcode};
 use linkspan_tests::tunnel::End;
 
@@ -24,4 +24,13 @@ fn connect() -> Content {
 
 fn text(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
+}
+
+/// How its streams have ended, as the application was told.
+fn ended(end: &End) -> Vec<&StreamEnd> {
+    let ended = end.notices.iter().filter_map(|notice| match notice {
+        TunnelNotice::Ended { end, .. } => Some(end),
+        _ => None,
+    });
+    ended.collect()
 }

@@ -85,6 +85,8 @@ impl Tunnel {
         let is_peer_ours = self.config.is_peer_ours;
         let Some(stream) = self.table.get(id) else { return };
         stream.held += cost;
+        self.brake(id, cx.limits());
+        let Some(stream) = self.table.get(id) else { return };
         // An original that has paused us holds back itself, and would take our pause for its own, until we ask it to go on.
         let holds_back = !is_peer_ours && stream.paused.is_some_and(|paused| paused.asked_at.is_none());
         let may_pause = !stream.we_paused && stream.credit.is_none() && !holds_back;
@@ -104,6 +106,18 @@ impl Tunnel {
         u64::from(limits.tunnel_stream_pause).min(left / 4)
     }
 
+    /// Whatever an original reads lets it write again, although we have paused it: one that sends back what it gets stops
+    /// only when it gets nothing. So once a stream holds half of what it may, its two directions are one until our
+    /// application has read on. Half is what can still come: what both kernels hold, there and back.
+    pub(super) fn brake(&mut self, id: StreamId, limits: &Limits) {
+        let left = limits.tunnel_session_bytes.saturating_sub(self.table.held);
+        let most = u64::from(limits.tunnel_stream_bytes).min(left) / 2;
+        let is_peer_ours = self.config.is_peer_ours;
+        let Some(stream) = self.table.get(id).filter(|_| !is_peer_ours) else { return };
+        let share = if stream.is_braked { most / 2 } else { most };
+        stream.is_braked = u64::from(stream.held) > share;
+    }
+
     pub(super) fn answer_unknown(&mut self, wire: i64, cx: &mut Cx<'_>) {
         if !self.table.forget(wire, cx.limits().tunnel_streams) {
             let ClientSession { client, session } = &self.config.name;
@@ -118,6 +132,8 @@ impl Tunnel {
         self.widen(id, cost, cx);
         self.grant(id, cx);
         self.resume_if_low(id, cx);
+        self.brake(id, cx.limits());
+        self.table.enlist(id);
     }
 
     /// A stream of which the application reads much may have more on its way, if that leaves enough for others.

@@ -69,6 +69,8 @@ pub(super) struct Stream {
     /// Whether the peer, an original, has resumed itself although we asked it to hold back: its writer may still sleep,
     /// and is to be woken once there is room.
     pub(super) must_wake: bool,
+    /// Whether what we write waits for our reader, see [`Tunnel::brake`](super::session::Tunnel::brake).
+    pub(super) is_braked: bool,
     /// Whether, and since when, the peer asked us.
     pub(super) paused: Option<Paused>,
     /// How often the peer paused and resumed without a cause given by us.
@@ -100,6 +102,7 @@ impl Stream {
             starved_at: None,
             we_paused: false,
             must_wake: false,
+            is_braked: false,
             paused: None,
             flips: 0,
             probe_delay: PROBE_FIRST,
@@ -117,7 +120,7 @@ impl Stream {
     /// Whether a message may go now.
     pub(super) fn may_send(&self) -> bool {
         let is_allowed = self.paused.is_none_or(|paused| paused.may_send);
-        let has_some = self.fitting() > 0 && is_allowed;
+        let has_some = self.fitting() > 0 && is_allowed && !self.is_braked;
         has_some && self.state != State::Ended || self.queue.is_empty() && self.state == State::Closing
     }
 

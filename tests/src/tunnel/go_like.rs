@@ -122,6 +122,10 @@ impl GoLike {
         if stream.buffer.is_empty() && stream.is_over {
             return None;
         }
+        if stream.buffer.is_empty() {
+            // Its reader sleeps until something comes.
+            return Some(Bytes::new());
+        }
         let len = stream.buffer.len().min(max);
         let body = stream.buffer.drain(..len).collect();
         if stream.buffer.len() < low && stream.is_paused && !stream.is_over {
@@ -140,6 +144,11 @@ impl GoLike {
             self.say(wire, Content::Data(body));
         }
         !self.streams[&wire].is_asleep
+    }
+
+    /// How many messages wait for room on the wire; a writer waits with them.
+    pub fn unsent(&self) -> usize {
+        self.control.len()
     }
 
     /// Whether the stream can still be written to.

@@ -296,7 +296,13 @@ impl Peer for Ours {
         // What it sends because of the message is judged by what the message says.
         match content {
             Content::Pause => _ = self.paused.insert(wire),
-            Content::Resume => _ = self.paused.remove(&wire),
+            Content::Resume => {
+                self.paused.remove(&wire);
+                if self.other == Other::Original {
+                    // It has one flag for both, and has forgotten our pause too.
+                    self.we_paused.remove(&wire);
+                }
+            }
             _ => {}
         }
         let data = message.encode().expect("sayable").into_bytes();
@@ -401,7 +407,8 @@ impl Peer for Go {
     }
 
     fn write(&mut self, wire: i64, body: Bytes) -> bool {
-        self.peer.write(wire, body)
+        // A write ends when the socket has taken it.
+        self.peer.unsent() < 4 && self.peer.write(wire, body)
     }
 
     fn read(&mut self, wire: i64, max: usize) -> Option<Bytes> {

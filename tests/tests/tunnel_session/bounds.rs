@@ -2,7 +2,6 @@
 
 use super::*;
 use linkspan_core::Violation;
-use linkspan_core::tunnel::StreamEnd;
 
 #[test]
 fn so_many_malformed_announcements_as_the_limit_says() {
@@ -48,23 +47,15 @@ fn a_control_message_waits_for_no_more_than_the_window() {
     }
 }
 
-fn ends(end: &End) -> Vec<&StreamEnd> {
-    let ended = end.notices.iter().filter_map(|notice| match notice {
-        TunnelNotice::Ended { end, .. } => Some(end),
-        _ => None,
-    });
-    ended.collect()
-}
-
 #[test]
 fn a_dial_that_nobody_answers_ends_in_its_time() {
     let limits = Limits { tunnel_dial_timeout: Duration::from_secs(7), ..Limits::default() };
     let mut end = End::new(TunnelConfig::new(Role::Client), limits);
     end.receive(2, connect());
     end.wait(Duration::from_millis(6_999));
-    assert_eq!(ends(&end), Vec::<&StreamEnd>::new());
+    assert_eq!(ended(&end), Vec::<&StreamEnd>::new());
     end.wait(Duration::from_millis(1));
-    assert_eq!((ends(&end), end.errors(2).len(), end.closed), (vec![&StreamEnd::DialTimeout], 1, None));
+    assert_eq!((ended(&end), end.errors(2).len(), end.closed), (vec![&StreamEnd::DialTimeout], 1, None));
 }
 
 #[test]
@@ -76,9 +67,9 @@ fn a_reader_that_holds_back_for_too_long_loses_its_stream() {
     end.receive(2, Content::Pause);
     end.command(TunnelCommand::Data { stream, body: text("x") });
     end.wait(Duration::from_millis(8_999));
-    assert_eq!(ends(&end), Vec::<&StreamEnd>::new());
+    assert_eq!(ended(&end), Vec::<&StreamEnd>::new());
     end.wait(Duration::from_millis(1));
-    assert_eq!((ends(&end), end.errors(2)), (vec![&StreamEnd::Stalled], vec![text("no progress")]));
+    assert_eq!((ended(&end), end.errors(2)), (vec![&StreamEnd::Stalled], vec![text("no progress")]));
 }
 
 /// A place for a dial is free again however the dial ends, and only once.

@@ -30,14 +30,6 @@ fn grants(end: &End, wire: i64) -> Vec<u32> {
     ours.filter_map(|message| grant(&message.content)).collect()
 }
 
-fn ends(end: &End) -> Vec<&StreamEnd> {
-    let ended = end.notices.iter().filter_map(|notice| match notice {
-        TunnelNotice::Ended { end, .. } => Some(end),
-        _ => None,
-    });
-    ended.collect()
-}
-
 #[test]
 fn no_more_goes_out_than_was_granted() {
     let mut end = counting(Limits::default());
@@ -72,9 +64,9 @@ fn what_waits_for_credit_too_long_ends_its_stream() {
     end.wait(Duration::from_secs(500));
     end.receive(2, Content::Credit(33_000));
     end.wait(Duration::from_secs(400));
-    assert!(ends(&end).is_empty(), "it moves now and then");
+    assert!(ended(&end).is_empty(), "it moves now and then");
     end.wait(Duration::from_secs(600));
-    assert_eq!((end.errors(2), ends(&end)), (vec![text("no progress")], vec![&StreamEnd::Stalled]));
+    assert_eq!((end.errors(2), ended(&end)), (vec![text("no progress")], vec![&StreamEnd::Stalled]));
 }
 
 #[test]
@@ -88,7 +80,7 @@ fn data_beyond_the_credit_costs_the_stream_and_nothing_else() {
     end.receive(2, data(25_536));
     assert!(end.marks.is_empty(), "just as much as it may");
     end.receive(2, data(1));
-    assert_eq!((end.errors(2), ends(&end)), (vec![text("receive buffer full")], vec![&StreamEnd::Overflow]));
+    assert_eq!((end.errors(2), ended(&end)), (vec![text("receive buffer full")], vec![&StreamEnd::Overflow]));
     assert_eq!((&end.marks[..], end.closed), (&[Mark::StreamOverflow][..], None));
     end.receive(3, data(10));
     assert_eq!(end.machine.dialect().held(), u64::from(Frame::COST_MIN));
@@ -102,7 +94,7 @@ fn credit_for_nothing_costs_the_stream_that_gets_it() {
     end.receive(2, Content::Credit(u32::MAX - FIRST));
     assert!(end.marks.is_empty());
     end.receive(2, Content::Credit(256));
-    assert_eq!((end.errors(2), ends(&end)), (vec![text("too much credit")], vec![&StreamEnd::Flapping]));
+    assert_eq!((end.errors(2), ended(&end)), (vec![text("too much credit")], vec![&StreamEnd::Flapping]));
     assert_eq!((&end.marks[..], end.closed), (&[Mark::StreamFlapping][..], None));
     end.receive(2, Content::Credit(256));
     assert_eq!(end.marks.len(), 1, "the stream is gone");
@@ -146,7 +138,7 @@ fn reads_are_granted_in_few_messages_and_widen_the_window_up_to_its_limit() {
     assert_eq!(windows, [4 * FIRST, 500_000]);
     let grants = grants(&end, 2);
     assert!(grants.len() < 2 * sent / 125_000, "{} messages for {sent} bytes", grants.len());
-    assert!(ends(&end).is_empty() && end.marks.is_empty());
+    assert!(ended(&end).is_empty() && end.marks.is_empty());
 }
 
 /// Whatever honest peers send, the sum of all streams stays within its limit, and no stream is ended for it.
@@ -179,7 +171,7 @@ fn all_windows_together_stay_within_the_session() {
     }
     let held = end.machine.dialect().held();
     assert!((3 << 20..=4 << 20).contains(&held), "{held} bytes are held");
-    assert!(ends(&end).is_empty() && end.marks.is_empty());
+    assert!(ended(&end).is_empty() && end.marks.is_empty());
 }
 
 #[test]
@@ -193,7 +185,7 @@ fn what_nobody_reads_any_more_is_granted_again() {
     end.receive(2, data(60_000));
     assert_eq!(grants(&end, 2), [50_000, 60_000], "what is thrown away");
     end.receive(2, Content::Credit(50_000));
-    assert_eq!((sent_bytes(&end), ends(&end)), (100_000, vec![&StreamEnd::Finished]));
+    assert_eq!((sent_bytes(&end), ended(&end)), (100_000, vec![&StreamEnd::Finished]));
 }
 
 #[test]

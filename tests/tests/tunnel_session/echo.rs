@@ -187,3 +187,39 @@ fn without_a_probe_such_a_peer_stalls() {
     let config = TunnelConfig { peer_window: None, ..ours(Role::Server) };
     echo(&mut GoLike::default(), config, 48 << 20);
 }
+
+/// An original takes whatever it reads for leave to write, although it was paused. The application that writes to such an
+/// echo and reads nothing must not cost the stream its end: what the echo gets is held back, and both sides wait.
+#[test]
+fn an_echo_that_heeds_no_pause_is_not_fed_while_nobody_reads() {
+    const ON_LINK: usize = 16;
+    let limits = Limits { tunnel_stream_pause: 64 * 1024, tunnel_stream_bytes: 4 << 20, ..Limits::default() };
+    let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+    let stream = end.accept(2);
+    let (mut written, mut read, mut on_link) = (0, 0, VecDeque::new());
+    for round in 0..1_000 {
+        if round < 500 {
+            end.command(TunnelCommand::Data { stream, body: pattern(written, CHUNK) });
+            written += CHUNK;
+        }
+        on_link.extend(end.sent.drain(..).filter(|message| matches!(message.content, Content::Data(_))));
+        let is_reading = round >= 200;
+        let left = if is_reading { on_link.len().saturating_sub(8) } else { ON_LINK };
+        while on_link.len() > left {
+            let echoed = on_link.pop_front().expect("some are there").content;
+            end.receive(2, Content::Resume);
+            end.receive(2, echoed);
+        }
+        let held = end.machine.dialect().held();
+        assert!(held <= (2 << 20) + ((ON_LINK + 1) * CHUNK) as u64, "{held} bytes wait in round {round}");
+        assert_eq!((&end.marks, end.errors(2)), (&vec![], vec![]), "round {round}");
+        let heard = if is_reading { std::mem::take(&mut end.notices) } else { Vec::new() };
+        for notice in heard {
+            let TunnelNotice::Data { body, .. } = notice else { continue };
+            assert_eq!(body, pattern(read, body.len()), "at byte {read}");
+            read += body.len();
+            end.command(TunnelCommand::Read { stream, cost: linkspan_core::tunnel::data_cost(&body) });
+        }
+    }
+    assert_eq!(read, written);
+}

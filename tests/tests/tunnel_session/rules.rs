@@ -2,15 +2,7 @@
 
 use super::*;
 use linkspan_core::Violation;
-use linkspan_core::tunnel::{ClientSession, StreamEnd};
-
-fn ended(end: &End) -> Vec<&StreamEnd> {
-    let ends = end.notices.iter().filter_map(|notice| match notice {
-        TunnelNotice::Ended { end, .. } => Some(end),
-        _ => None,
-    });
-    ends.collect()
-}
+use linkspan_core::tunnel::ClientSession;
 
 #[test]
 fn a_server_dials_from_two_and_a_client_below_zero() {
