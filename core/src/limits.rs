@@ -17,7 +17,8 @@ pub struct Limits {
     pub heartbeat: Option<Duration>,
     /// After how much silence of the peer the connection ends; `None` never. Only complete, valid packages end a
     /// silence. Default 75 s: an idle JavaScript client gives a sign every second interval, so two intervals would end
-    /// it in the very moment of its heartbeat.
+    /// it in the very moment of its heartbeat. A pomelo client is told the heartbeat in whole seconds, rounded up; where
+    /// that is longer than the heartbeat, a silence lasts at least 2.5 of it.
     pub silence: Option<Duration>,
     /// How long one package or message may stay unfinished. Default 30 s.
     pub unfinished_timeout: Duration,

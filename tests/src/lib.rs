@@ -26,10 +26,10 @@ pub mod vectors;
 pub mod world;
 
 // The examples of the documentation compile.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "drivers"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "drivers"))]
 #[doc = include_str!("../../docs/services.md")]
 struct ServicesPage;
 #[cfg(doctest)]
