@@ -9,7 +9,7 @@ use core::net::IpAddr;
 use crate::edge::{Network, Pace};
 use crate::hash::{Map, Seeded, give_back};
 use crate::rate::Rate;
-use crate::{CloseReason, Instant, Limits, Mark};
+use crate::{CloseReason, Instant, Limits, Mark, memory};
 
 /// Counts connections and says who may come in.
 ///
@@ -317,8 +317,7 @@ impl Gate {
     /// Bytes on the heap, rounded up; bounded by twice [`connections`](Limits::connections) addresses.
     pub fn footprint(&self) -> usize {
         let trusted = self.trusted.capacity() * mem::size_of::<Network>();
-        // A tree's nodes may be half empty.
-        let resting = 3 * self.resting.len() * mem::size_of::<(Rate, Source)>();
+        let resting = memory::tree::<(Rate, Source), ()>(self.resting.len());
         self.sources.allocation_size() + resting + self.paces * Pace::FOOTPRINT + trusted
     }
 }

@@ -202,6 +202,13 @@ mod tests {
         assert!((1..=28).contains(&least), "{least}");
         give_back(&mut map);
         assert_eq!(map.capacity(), least, "a small table stays");
+        for (room, left) in [(28, 2), (448, 112)] {
+            let mut map: Map<u32, u32> = Map::with_capacity_and_hasher(room, Seeded::new(1));
+            map.extend((0..left).map(|key| (key, key)));
+            assert_eq!(map.capacity(), room);
+            give_back(&mut map);
+            assert_eq!(map.capacity(), room, "with {left} of {room} it stays");
+        }
         map.clear();
         give_back(&mut map);
         assert_eq!(map.capacity(), 0);

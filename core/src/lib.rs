@@ -44,6 +44,7 @@ pub mod json;
 mod limits;
 mod machine;
 mod mark;
+mod memory;
 mod outbox;
 mod pending;
 pub mod pomelo;

@@ -155,7 +155,7 @@ impl Outbox {
 
     /// Gives memory back if nothing waits.
     pub fn shrink(&mut self) {
-        if self.frames.is_empty() && self.frames.capacity() > 0 {
+        if self.frames.is_empty() {
             self.frames = VecDeque::new();
         }
     }

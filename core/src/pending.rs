@@ -98,3 +98,23 @@ impl<T> Pending<T> {
         self.slots.capacity() * size_of::<Slot<T>>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_was_large_is_given_back_when_it_is_empty() {
+        for (count, keeps) in [(1, true), (16, true), (17, false), (100, false)] {
+            let mut pending = Pending::default();
+            let tickets: alloc::vec::Vec<_> =
+                (0..count).map(|at| pending.enter(at, 1, Instant::ORIGIN)).collect();
+            assert_eq!((pending.len(), pending.bytes()), (count, count as u32));
+            for (at, ticket) in tickets.into_iter().enumerate() {
+                assert!(pending.footprint() > 0);
+                assert_eq!((pending.take(ticket), pending.take(ticket)), (Some(at), None));
+            }
+            assert_eq!((pending.len(), pending.bytes(), pending.footprint() > 0), (0, 0, keeps), "{count}");
+        }
+    }
+}

@@ -27,7 +27,7 @@ use core::mem;
 
 use crate::hash::hash;
 use crate::random::mix;
-use crate::{Actions, ConnId, Instant, Machine, Mark, ServiceName};
+use crate::{Actions, ConnId, Instant, Machine, Mark, ServiceName, memory};
 
 /// One remote node, as the driver numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,8 +151,6 @@ pub struct Services {
     nodes: BTreeMap<NodeId, Node>,
     bindings: BTreeMap<(ConnId, Number), NodeId>,
     next_number: Number,
-    /// Offers of all nodes together.
-    offered: usize,
 }
 
 impl Services {
@@ -164,7 +162,6 @@ impl Services {
             nodes: BTreeMap::new(),
             bindings: BTreeMap::new(),
             next_number: 0,
-            offered: 0,
         }
     }
 
@@ -199,14 +196,20 @@ impl Services {
         self.bindings.len()
     }
 
-    /// Bytes on the heap, rounded up: a tree's nodes may be half empty.
+    /// Bytes on the heap, rounded up: every name counts as one of the greatest length.
     pub fn footprint(&self) -> usize {
-        let binding = mem::size_of::<((ConnId, Number), NodeId)>() + mem::size_of::<(Number, ConnId)>();
-        let offer = mem::size_of::<(ServiceName, Offer)>() + ServiceName::MAX;
-        let offered = 2 * mem::size_of::<NodeId>() + 2 * mem::size_of::<ServiceName>() + ServiceName::MAX;
-        let node = mem::size_of::<(NodeId, Node)>();
-        3 * (self.bindings.len() * binding + self.offers.len() * offer + self.nodes.len() * node)
-            + self.offered * offered
+        const NAME: usize = memory::ARC_HEAD + ServiceName::MAX;
+        let own = |node: &Node| {
+            let services = node.services.capacity() * (size_of::<ServiceName>() + NAME);
+            services + memory::tree::<(Number, ConnId), ()>(node.bound.len())
+        };
+        let of_offers: usize =
+            self.offers.values().map(|offer| offer.nodes.capacity() * size_of::<NodeId>() + NAME).sum();
+        memory::tree::<(ConnId, Number), NodeId>(self.bindings.len())
+            + memory::tree::<ServiceName, Offer>(self.offers.len())
+            + memory::tree::<NodeId, Node>(self.nodes.len())
+            + self.nodes.values().map(own).sum::<usize>()
+            + of_offers
     }
 
     fn bind(&mut self, binding: (ConnId, Number), node: NodeId) -> bool {
@@ -267,7 +270,6 @@ impl Services {
             let nodes = &mut self.offer(new.clone()).nodes;
             if let Err(at) = nodes.binary_search(&id) {
                 nodes.insert(at, id);
-                self.offered += 1;
             }
         }
         services.shrink_to_fit();
@@ -287,7 +289,6 @@ impl Services {
         let Some(offer) = self.offers.get_mut(service) else { return };
         if let Ok(at) = offer.nodes.binary_search(&id) {
             offer.nodes.remove(at);
-            self.offered -= 1;
         }
         let number = offer.number;
         if offer.nodes.is_empty() && !offer.local {

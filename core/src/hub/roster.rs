@@ -7,6 +7,7 @@ use core::mem;
 use super::{Address, Platform, PlatformSet};
 use crate::ConnId;
 use crate::hash::{Map, Seeded};
+use crate::memory::ARC_HEAD;
 
 /// What a table keeps of one connection.
 pub(super) trait Member: Clone {
@@ -204,5 +205,69 @@ fn discount<T: Member>(tally: &mut Vec<(Platform, u32)>, member: &T) {
     }
 }
 
-/// The two counters in front of what an `Arc` shares.
-pub(super) const ARC_HEAD: usize = 2 * mem::size_of::<usize>();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone)]
+    struct Guest(Address<()>, Platform);
+
+    impl Member for Guest {
+        type Mailbox = ();
+
+        fn address(&self) -> &Address<()> {
+            &self.0
+        }
+
+        fn set_address(&mut self, address: Address<()>) {
+            self.0 = address;
+        }
+
+        fn platform(&self) -> Option<Platform> {
+            Some(self.1)
+        }
+    }
+
+    fn guest(conn: u64) -> Guest {
+        let platform = if conn.is_multiple_of(3) { Platform::WEB } else { Platform::IOS };
+        Guest(Address { conn: ConnId(conn), mailbox: () }, platform)
+    }
+
+    fn roster(len: u64) -> Roster<Guest> {
+        let mut roster = Roster::new([guest(0), guest(1)]);
+        (2..len).for_each(|conn| roster.push(guest(conn), 7));
+        roster
+    }
+
+    /// Slots are closed up when half of them are empty and not before, or every leave would move all who stay.
+    #[test]
+    fn slots_are_closed_up_when_half_of_them_are_empty() {
+        // From 40 there are 16 when they are closed up, which is just enough for an index.
+        for (len, is_oldest_first) in [(40, true), (40, false), (100, true), (100, false), (9, true)] {
+            let mut roster = roster(len);
+            let (mut slots, mut is_indexed) = (len as usize, len >= 32);
+            for gone in 0..len {
+                let conn = if is_oldest_first { gone } else { len - 1 - gone };
+                assert!(roster.contains(ConnId(conn)) && roster.remove(ConnId(conn)).is_some());
+                assert!(!roster.contains(ConnId(conn)) && roster.remove(ConnId(conn)).is_none());
+                let left = (len - gone - 1) as usize;
+                if slots >= 2 * left + 8 {
+                    (slots, is_indexed) = (left, is_indexed && left >= 16);
+                    assert!(roster.slots.capacity() <= 2 * left, "{} slots", roster.slots.capacity());
+                    let room = roster.index.as_ref().map(Map::capacity);
+                    assert!(room.is_none_or(|room| (2 * left..4 * left).contains(&room)), "{room:?}");
+                }
+                assert_eq!((roster.len(), roster.slots.len()), (left, slots), "{gone} of {len} are gone");
+                assert_eq!(roster.index.is_some(), is_indexed, "{left} of {len} are left");
+                let who: Vec<u64> = roster.iter().map(|guest| guest.conn().0).collect();
+                let there = if is_oldest_first { gone + 1..len } else { 0..len - gone - 1 };
+                assert!(who.iter().copied().eq(there.clone()), "{who:?}");
+                for platform in [Platform::WEB, Platform::IOS] {
+                    let on = there.clone().filter(|conn| guest(*conn).1 == platform).count();
+                    assert_eq!(roster.count_on(platform), on);
+                    assert_eq!(roster.platforms().contains(platform), on > 0);
+                }
+            }
+        }
+    }
+}

@@ -4,8 +4,8 @@ use alloc::collections::VecDeque;
 use core::mem;
 use core::time::Duration;
 
-use super::roster::ARC_HEAD;
 use crate::hash::{Map, Seeded, give_back};
+use crate::memory::{self, ARC_HEAD};
 use crate::{Instant, Key, Limits};
 
 /// Counts how often each key was taken from a session within the last
@@ -110,5 +110,23 @@ fn shrink<T>(queue: &mut VecDeque<T>) {
 }
 
 fn taken_bytes(key: &Key, times: &VecDeque<Instant>) -> usize {
-    ARC_HEAD + key.as_bytes().len() + times.capacity() * mem::size_of::<Instant>()
+    memory::name(key.as_bytes()) + times.capacity() * mem::size_of::<Instant>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_gives_back_what_it_needs_least() {
+        for (len, room) in [(16, 64), (15, 30), (1, 2), (0, 0)] {
+            let mut queue = VecDeque::with_capacity(64);
+            queue.extend(0..len);
+            shrink(&mut queue);
+            assert_eq!((queue.len(), queue.capacity()), (len, room));
+        }
+        let mut small: VecDeque<u8> = VecDeque::with_capacity(3);
+        shrink(&mut small);
+        assert_eq!(small.capacity(), 0, "an empty one keeps nothing");
+    }
 }

@@ -8,10 +8,11 @@ use core::mem;
 
 use hashbrown::hash_map::Entry as Slot;
 
-use super::roster::{ARC_HEAD, Member, Roster};
+use super::roster::{Member, Roster};
 use super::{Address, Platform, PlatformSet, Recipients};
 use crate::ConnId;
 use crate::hash::{Map, Seeded, give_back};
+use crate::memory::{self, ARC_HEAD};
 
 /// Connections by name; a name that has none is not there.
 pub(super) struct Table<K, T: Member> {
@@ -235,7 +236,7 @@ impl<K: Borrow<[u8]> + Eq + Hash, T: Member> Table<K, T> {
 }
 
 fn name_bytes<K: Borrow<[u8]>>(name: &K) -> usize {
-    ARC_HEAD + name.borrow().len()
+    memory::name(name.borrow())
 }
 
 /// The most that one connection under one name can cost a table.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::StreamId;
 use super::stream::{State, Stream};
-use crate::Instant;
+use crate::{Instant, memory};
 
 /// All streams of a session, and the sums over them.
 #[derive(Debug, Default)]
@@ -177,11 +177,15 @@ impl Table {
     }
 
     pub(super) fn footprint(&self) -> usize {
-        let entry = mem::size_of::<Stream>() + 4 * mem::size_of::<(Instant, StreamId)>();
-        self.streams.len() * entry
+        let bodies: usize = self.streams.values().map(|stream| stream.queue.capacity()).sum();
+        let ids = self.line.capacity() + self.gone.order.capacity();
+        memory::tree::<StreamId, Stream>(self.streams.len())
+            + memory::tree::<i64, StreamId>(self.wires.len())
+            + memory::tree::<(Instant, StreamId), ()>(self.timers.len())
+            + memory::tree::<i64, ()>(self.gone.ids.len())
+            + bodies * size_of::<Bytes>()
+            + ids * size_of::<u64>()
             + self.queued as usize
-            + self.line.capacity() * 8
-            + self.gone.ids.len() * 16
     }
 }
 

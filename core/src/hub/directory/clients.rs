@@ -2,13 +2,11 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::mem;
 use core::ops::Bound;
 
 use super::Order;
 use crate::hub::Address;
-use crate::hub::roster::ARC_HEAD;
-use crate::{ConnId, Key};
+use crate::{ConnId, Key, memory};
 
 /// A client's session.
 #[derive(Clone, Debug)]
@@ -43,6 +41,11 @@ impl<M: Clone> Clients<M> {
 
     pub(super) fn sessions_of(&self, client: &Key) -> usize {
         self.clients.get(client).map_or(0, |client| client.sessions.len())
+    }
+
+    /// The name as it is kept, if it is: one copy serves all that know it.
+    pub(super) fn known(&self, client: &Key) -> Option<&Key> {
+        self.clients.get_key_value(client).map(|(known, _)| known)
     }
 
     pub(super) fn add(&mut self, client: Key, session: Session<M>) {
@@ -93,10 +96,10 @@ impl<M: Clone> Clients<M> {
 
     /// Bytes on the heap, rounded up.
     pub(super) fn footprint(&self) -> usize {
-        // A tree's nodes and a vector may be half empty.
-        let names: usize = self.clients.keys().map(|client| ARC_HEAD + client.as_bytes().len()).sum();
-        let entry = 3 * mem::size_of::<(Key, Client<M>)>();
-        names + self.clients.len() * entry + 4 * self.sessions * mem::size_of::<Session<M>>()
+        let own = |(name, client): (&Key, &Client<M>)| {
+            memory::name(name.as_bytes()) + client.sessions.capacity() * size_of::<Session<M>>()
+        };
+        memory::tree::<Key, Client<M>>(self.clients.len()) + self.clients.iter().map(own).sum::<usize>()
     }
 }
 
@@ -112,7 +115,8 @@ pub(super) fn pick(
         Order::NewestFirst => count - 1 - step,
         Order::RoundRobin => (*turn + step) % count,
     };
-    let at = (0..count).map(nth).find(|at| is_lively(*at)).or_else(|| (count > 0).then(|| nth(0)))?;
+    let mut all = (0..count).map(nth);
+    let at = all.clone().find(|at| is_lively(*at)).or_else(|| all.next())?;
     *turn = at + 1;
     Some(at)
 }

@@ -2,13 +2,11 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::mem;
 
 use super::Order;
 use super::clients::pick;
 use crate::hub::Address;
-use crate::hub::roster::ARC_HEAD;
-use crate::{ConnId, Key};
+use crate::{ConnId, Key, memory};
 
 #[derive(Debug)]
 struct Link<M> {
@@ -148,14 +146,16 @@ impl<M: Clone> Links<M> {
 
     /// Bytes on the heap, rounded up.
     pub(super) fn footprint(&self) -> usize {
-        // A tree's nodes and a vector may be half empty. A name is kept once for all links that know it.
+        // A name is kept once for all links that know it.
         let names = self.remotes.keys().chain(self.peers.keys());
-        let names: usize = names.map(|client| ARC_HEAD + client.as_bytes().len()).sum();
-        let links = 3 * mem::size_of::<(ConnId, Link<M>)>() + 3 * mem::size_of::<(Key, ConnId)>();
-        let learnt = 3 * mem::size_of::<(Key, i64)>() + 4 * mem::size_of::<Way>();
-        names
-            + self.links.len() * links
-            + self.remotes.len() * 3 * mem::size_of::<(Key, Remote)>()
-            + self.learnt * learnt
+        let names: usize = names.map(|name| memory::name(name.as_bytes())).sum();
+        let ways: usize = self.remotes.values().map(|remote| remote.ways.capacity()).sum();
+        let learnt = self.links.values().map(|link| memory::tree::<(Key, i64), ()>(link.learnt.len()));
+        memory::tree::<ConnId, Link<M>>(self.links.len())
+            + memory::tree::<Key, ConnId>(self.peers.len())
+            + memory::tree::<Key, Remote>(self.remotes.len())
+            + learnt.sum::<usize>()
+            + ways * size_of::<Way>()
+            + names
     }
 }

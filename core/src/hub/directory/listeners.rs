@@ -2,13 +2,12 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::mem;
 
 use super::clients::Clients;
 use super::{Action, Change};
 use crate::hub::Address;
 use crate::tunnel::ClientSession;
-use crate::{Actions, Bytes, ConnId, Key};
+use crate::{Actions, Bytes, ConnId, Key, memory};
 
 /// From how many changes on an announcement is full; it ends with the client that fills it.
 pub(super) const CHANGES: usize = 256;
@@ -132,13 +131,12 @@ impl<M: Clone> Listeners<M> {
 
     /// Bytes on the heap, rounded up.
     pub(super) fn footprint(&self) -> usize {
-        // A tree's nodes may be half empty, and an emptied one keeps its last; the name of a client that is gone may be
-        // kept by us alone.
-        const NODE: usize = 12;
-        let entry = mem::size_of::<((Key, i64), bool)>();
-        let listener = 3 * mem::size_of::<(ConnId, Listener<M>)>() + NODE * entry;
-        let changes = self.listeners.values().flat_map(|listener| listener.changes.keys());
-        let name = |client: &Key| 3 * entry + crate::hub::roster::ARC_HEAD + client.as_bytes().len();
-        self.listeners.len() * listener + changes.map(|(client, _)| name(client)).sum::<usize>()
+        // The name of a client that is gone may be kept by us alone.
+        let own = |listener: &Listener<M>| {
+            let names = listener.changes.keys().map(|(client, _)| memory::name(client.as_bytes()));
+            memory::tree::<(Key, i64), bool>(listener.changes.len()) + names.sum::<usize>()
+        };
+        let all = self.listeners.values().map(own).sum::<usize>();
+        memory::tree::<ConnId, Listener<M>>(self.listeners.len()) + all
     }
 }

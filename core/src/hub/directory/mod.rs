@@ -28,7 +28,6 @@ mod seeks;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use core::fmt;
-use core::mem;
 
 use self::clients::{Clients, Session};
 pub use self::event::{Action, Change, Event, Order, Scope, SeekError};
@@ -37,7 +36,7 @@ use self::listeners::Listeners;
 use self::seeks::Seeks;
 use super::Address;
 use crate::tunnel::ClientSession;
-use crate::{Actions, CloseReason, ConnId, Instant, Key, Limits, Machine, Mark};
+use crate::{Actions, CloseReason, ConnId, Instant, Key, Limits, Machine, Mark, memory};
 
 /// What a directory is built from.
 #[derive(Clone, Debug, Default)]
@@ -125,7 +124,7 @@ impl<M: Clone> Directory<M> {
     /// Bytes on the heap that the directory owns, rounded up. It follows from how many connections it knows, and from
     /// [`tunnel_announced`](Limits::tunnel_announced) and [`tunnel_seeks`](Limits::tunnel_seeks).
     pub fn footprint(&self) -> usize {
-        let parties = 3 * self.parties.len() * mem::size_of::<(ConnId, Party)>();
+        let parties = memory::tree::<ConnId, Party>(self.parties.len());
         let known = self.clients.footprint() + self.links.footprint();
         parties + known + self.listeners.footprint() + self.seeks.footprint()
     }
@@ -138,8 +137,9 @@ impl<M: Clone> Directory<M> {
             actions.push(Action::Mark(Mark::KeyFull));
             return actions.push(Action::Close { to: from, reason: CloseReason::Overloaded });
         }
-        self.parties.insert(from.conn, Party::Session(client.clone()));
-        self.clients.add(client.clone(), Session { address: from, number, is_lively: true });
+        let known = self.clients.known(client).unwrap_or(client).clone();
+        self.parties.insert(from.conn, Party::Session(known.clone()));
+        self.clients.add(known, Session { address: from, number, is_lively: true });
         self.listeners.note(client, number, true, &self.clients, actions);
         self.answer(client, true, actions);
     }

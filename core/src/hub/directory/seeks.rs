@@ -2,11 +2,9 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::mem;
 
 use super::Scope;
-use crate::hub::roster::ARC_HEAD;
-use crate::{Instant, Key};
+use crate::{Instant, Key, memory};
 
 #[derive(Debug)]
 struct Seek {
@@ -68,10 +66,9 @@ impl Seeks {
 
     /// Bytes on the heap, rounded up.
     pub(super) fn footprint(&self) -> usize {
-        // A tree's nodes may be half empty.
-        let entry =
-            mem::size_of::<(u64, Seek)>() + mem::size_of::<(Key, u64)>() + mem::size_of::<(Instant, u64)>();
-        let names: usize = self.clients.iter().map(|(client, _)| ARC_HEAD + client.as_bytes().len()).sum();
-        names + 3 * entry * self.seeks.len()
+        let names: usize = self.clients.iter().map(|(client, _)| memory::name(client.as_bytes())).sum();
+        let count = self.seeks.len();
+        let seeks = memory::tree::<u64, Seek>(count);
+        seeks + memory::tree::<(Key, u64), ()>(count) + memory::tree::<(Instant, u64), ()>(count) + names
     }
 }
