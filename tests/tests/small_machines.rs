@@ -6,6 +6,7 @@ mod small_machines {
     mod backoff;
     mod drain;
     mod edge;
+    mod ends;
     mod gate;
     mod limits;
     mod outbox;

@@ -163,3 +163,14 @@ fn nothing_is_said_in_the_name_of_a_user_that_is_not_admitted() {
     connection.handle_event(now, Event::Delivered(Delivery::Push(push)), &mut actions);
     assert_eq!(actions.as_slice(), [Action::Mark(Mark::NotReady), Action::Mark(Mark::NotReady)]);
 }
+
+#[test]
+fn a_user_is_a_number_in_whatever_spelling() {
+    for (text, user) in [("0", 0), ("007", 7), ("+42", 42), ("18446744073709551615", u64::MAX)] {
+        assert_eq!(chat::parse_user(text), Ok(user));
+        assert_eq!(user_key(user).as_bytes(), user.to_string().as_bytes());
+    }
+    for text in ["", "+", "-1", " 1", "1 ", "1.0", "x", "18446744073709551616"] {
+        assert_eq!(chat::parse_user(text), Err(chat::InvalidUser), "{text}");
+    }
+}

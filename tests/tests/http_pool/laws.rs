@@ -227,6 +227,8 @@ impl Pair {
             );
             assert!(idle <= config.idle_per_key as usize, "6: idle ones of a key");
         }
+        let is_known = |key: &u8| model.count(*key) > 0 || model.waiting.iter().any(|one| one.key == *key);
+        assert_eq!(self.pool.keys(), (0..KEYS).filter(is_known).count(), "no key without a reason");
         assert!(config.idle_max.is_none_or(|most| self.pool.idle() <= most as usize), "6: idle ones in all");
         assert!(!model.closes_idle || self.pool.idle() == 0, "8: closed ones stay closed");
         assert_eq!(self.pool.next_timeout(), model.deadline(), "the deadline is that of the oldest");

@@ -216,6 +216,63 @@ fn an_answer_that_cannot_be_sent_is_a_failure() {
 }
 
 #[test]
+fn an_answer_may_be_as_large_as_the_limit() {
+    let text = Reply::to_call("F", "op", &Answer::success("x".repeat(200))).encode();
+    for (send_max, refused) in [(text.len(), 0), (text.len() - 1, 1)] {
+        for audience in [Audience::Asker, Audience::User] {
+            let limits = Limits { send_max: send_max as u32, ..limits(&Limits::default()) };
+            let mut station = opened(limits);
+            let ticket = ask(&mut station, "op");
+            let answer = Answer::success("x".repeat(200));
+            station.command(Instant::ORIGIN, ServerCommand::Answer { ticket, answer, audience });
+            assert_eq!(station.marked(Mark::AnswerRefused), refused, "{send_max}");
+            let is_whole = hear(&mut station)[0]["errCode"] == 0;
+            assert_eq!(is_whole, refused == 0);
+        }
+    }
+}
+
+/// Twice of what is to wait is taken of a driver that reads on, in requests and in bytes.
+#[test]
+fn what_waits_is_bounded_whoever_reads_on() {
+    let request =
+        |operation: &str| json!({"reqFuncName": "F", "userID": "u1", "operationID": operation}).to_string();
+    let size = request("a").len() as u32;
+    for limits in [
+        Limits { pending_requests: 5, ..Limits::default() },
+        Limits { pending_bytes: 5 * size, ..Limits::default() },
+    ] {
+        let mut station = opened(linkspan_core::im::limits(&limits));
+        for number in 1..=10 {
+            ask(&mut station, "a");
+            assert_eq!(station.connection().wants_read(), number < 5, "{number}");
+        }
+        assert_eq!(station.closed(), None);
+        say(&mut station, &request("a"));
+        assert_eq!(station.closed(), Some(CloseReason::Overloaded));
+    }
+}
+
+/// Who has not said yet whether it wants lists hears what is for its program, and nothing else.
+#[test]
+fn before_it_is_logged_in_a_client_hears_answers_of_its_user_alone() {
+    let own = || Reply { event: "SendMessage".into(), ..Reply::default() }.to_push();
+    let news = || Push::new("OnRecvNewMessage", "{}", Overflow::Close);
+    for (mode, heard) in
+        [(Mode::Waiting, [1, 0]), (Mode::Detached, [0, 0]), (Mode::Online { batch: false }, [1, 1])]
+    {
+        let mut station = plain();
+        station.command(Instant::ORIGIN, ServerCommand::SetMode(mode));
+        let counts = [own(), news()].map(|push| {
+            station.event(Instant::ORIGIN, Event::Delivered(Delivery::Push(push)));
+            hear(&mut station).len()
+        });
+        assert_eq!(counts, heard, "{mode:?}");
+        assert_eq!(station.marked(Mark::NotReady), 2 - heard.iter().sum::<usize>() as u64);
+    }
+}
+
+#[test]
 fn an_operation_id_is_made_where_none_came() {
     let mut world =
         World::new(ServerConfig { origin_unix: Duration::from_secs(7), ..ServerConfig::default() });

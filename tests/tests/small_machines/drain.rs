@@ -271,3 +271,20 @@ fn connections_are_counted() {
     handle(&mut drain, seconds(2), Event::Closed);
     assert_eq!(drain.connections(), 0, "one end too many is none");
 }
+
+/// Who was on its way in when accepting ended goes with a batch that is still to come, and by itself behind the last.
+#[test]
+fn latecomers_go_with_the_rest() {
+    let mut drain = server(Config { batches: 2, ..Config::default() }, 200);
+    assert_eq!(handle(&mut drain, seconds(1), ORDER), [Action::StopAccepting, Action::DrainSome(100)]);
+    assert_eq!((handle(&mut drain, seconds(1), Event::Opened), drain.connections()), (vec![], 201));
+    let due = drain.next_timeout().unwrap();
+    let [Action::DrainSome(rest)] = timeout(&mut drain, due)[..] else { panic!("no batch") };
+    assert!(rest >= 101, "{rest}");
+    assert_eq!(handle(&mut drain, due, Event::Opened), [Action::DrainSome(1)]);
+    handle(&mut drain, due, Event::Force);
+    assert_eq!(handle(&mut drain, due, Event::Opened), [Action::AbortAll]);
+    (0..202).for_each(|_| assert_eq!(handle(&mut drain, due, Event::Closed), []));
+    assert_eq!(handle(&mut drain, due, Event::Closed), [Action::Finished]);
+    assert_eq!(drain.connections(), 0);
+}

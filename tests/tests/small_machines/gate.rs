@@ -281,6 +281,23 @@ fn a_flood_from_ever_new_addresses_does_not_fill_the_memory() {
     assert_eq!(gate.addresses(), 1);
 }
 
+/// As many as may be inside are remembered when they have gone, and those are forgotten first that matter least.
+#[test]
+fn so_many_pasts_are_remembered() {
+    let one_each = Limits { connections: 3, connects_per_second: 1, connects_burst: 1, ..limits() };
+    let mut gate = gate(one_each);
+    let from = |number| address(&format!("10.0.0.{number}"));
+    for number in 1..=4 {
+        gate.admit(at(number), from(number)).unwrap();
+        gate.release(from(number));
+        assert_eq!(gate.addresses(), number.min(3) as usize);
+    }
+    for number in [2, 3, 4] {
+        assert_eq!(refusal(&mut gate, 5, &from(number).to_string()), Some(Mark::AddressRate));
+    }
+    assert_eq!(refusal(&mut gate, 5, "10.0.0.1"), None, "it was forgotten");
+}
+
 /// T19: whoever guesses is not listened to for a while, and only those at the same address are with them.
 #[test]
 fn an_address_that_guesses_tokens_is_not_listened_to() {

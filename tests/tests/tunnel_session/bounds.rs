@@ -129,3 +129,66 @@ fn a_message_above_the_limit_ends_the_session() {
         assert_eq!(end.closed, closed, "{most} bytes");
     }
 }
+
+/// What two streams, whose peer reads neither, end with after the application has written these bodies to them.
+fn after_writing(limits: &Limits, bodies: &[(usize, usize)]) -> usize {
+    let mut end = End::new(TunnelConfig::new(Role::Client), limits.clone());
+    let streams = [2, 4].map(|wire| {
+        let stream = end.accept(wire);
+        end.receive(wire, Content::Pause);
+        stream
+    });
+    for (at, len) in bodies {
+        let body = Bytes::from(vec![7; *len]);
+        end.command(TunnelCommand::Data { stream: streams[*at], body });
+    }
+    assert!(ends(&end).iter().all(|end| **end == StreamEnd::Overflow), "{:?}", end.notices);
+    ends(&end).len()
+}
+
+#[test]
+fn a_stream_and_a_session_can_be_filled_to_the_byte() {
+    let limits = Limits {
+        tunnel_stream_bytes: 100_000,
+        tunnel_stream_pause: 100_000,
+        tunnel_session_bytes: 150_000,
+        ..Limits::default()
+    };
+    assert_eq!(after_writing(&limits, &[(0, 60_000), (0, 40_000)]), 0);
+    assert_eq!(after_writing(&limits, &[(0, 60_000), (0, 40_001)]), 1);
+    assert_eq!(after_writing(&limits, &[(0, 100_000), (1, 50_000)]), 0);
+    assert_eq!(after_writing(&limits, &[(0, 100_000), (1, 50_001)]), 1);
+    // Each body counts something beside its bytes, however small it is.
+    let small = 100_001 / (linkspan_core::Frame::COST_MIN as usize + 1);
+    assert_eq!(after_writing(&limits, &vec![(0, 1); small]), 0);
+    assert_eq!(after_writing(&limits, &vec![(0, 1); small + 1]), 1);
+
+    // The other way, with a peer that does not count: it is over once it sends more than fits.
+    let reading = |bodies: &[(i64, usize)]| {
+        let mut end = End::new(TunnelConfig::new(Role::Client), limits.clone());
+        [2, 4].into_iter().for_each(|wire| _ = end.accept(wire));
+        for (wire, len) in bodies {
+            end.receive(*wire, Content::Data(Bytes::from(vec![7; *len])));
+        }
+        let held = |wire| end.errors(wire).is_empty();
+        (held(2), held(4))
+    };
+    assert_eq!(reading(&[(2, 50_000), (2, 50_000)]), (true, true));
+    assert_eq!(reading(&[(2, 50_000), (2, 50_001)]), (false, true));
+    assert_eq!(reading(&[(2, 50_000), (2, 50_000), (4, 50_000)]), (true, true));
+    // The stream of which most is unread makes room.
+    assert_eq!(reading(&[(2, 50_000), (2, 50_000), (4, 50_001)]), (false, true));
+}
+
+#[test]
+fn a_pause_stalls_nothing_where_nothing_waits() {
+    let limits = Limits { tunnel_stall_timeout: Duration::from_secs(9), ..Limits::default() };
+    let mut end = End::new(TunnelConfig { is_peer_ours: true, ..TunnelConfig::new(Role::Client) }, limits);
+    let stream = end.accept(2);
+    end.receive(2, Content::Pause);
+    end.wait(Duration::from_secs(60));
+    assert!(ends(&end).is_empty() && end.errors(2).is_empty());
+    end.command(TunnelCommand::Data { stream, body: text("x") });
+    end.wait(Duration::from_secs(60));
+    assert_eq!(ends(&end), [&StreamEnd::Stalled]);
+}
