@@ -1,7 +1,7 @@
 //! `cargo xtask mutants`: small changes to the core, one at a time, and whether a test notices.
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use serde_json::Value;
 
@@ -180,31 +180,23 @@ fn targets(tests: &[&'static str]) -> Vec<&'static str> {
     ["--lib"].into_iter().chain(tests.iter().flat_map(|test| ["--test", test])).collect()
 }
 
-/// What makes building a mutant cheap.
-fn cheap(mut command: Command, tree: &Tree) -> Command {
-    command.env("CARGO_TARGET_DIR", &tree.build).env("CARGO_INCREMENTAL", "1");
-    command.env("CARGO_PROFILE_DEV_DEBUG", "false").env("PROPTEST_MAX_SHRINK_ITERS", "0");
-    command.current_dir(&tree.root);
-    command
-}
-
 fn mutate(tree: &Tree, tests: &'static [&'static str], mutants: &[Mutant]) -> Result<Score, Error> {
     // A test that fails anyway catches nothing. This also builds what does not change from mutant to mutant.
-    let mut words = vec!["cargo", "test", "--quiet", "-p", "linkspan-core", "-p", "linkspan-tests"];
+    let mut words = vec!["test", "--quiet", "-p", "linkspan-core", "-p", "linkspan-tests"];
     words.push("--no-default-features");
     words.extend(targets(tests));
-    run_command(&mut cheap(command(&words), tree))?;
+    run_command(&mut tree.cargo(&words))?;
 
     let folder = tree.root.with_file_name("report").to_string_lossy().into_owned();
     std::fs::create_dir_all(&folder)?;
     let names: Vec<String> = mutants.iter().map(|mutant| format!("^{}$", literal(&mutant.name))).collect();
-    let mut words = vec!["cargo", "mutants", "--in-place", "--package", "linkspan-core"];
+    let mut words = vec!["mutants", "--in-place", "--package", "linkspan-core"];
     words.extend(["--test-package", "linkspan-core,linkspan-tests", "--baseline", "skip"]);
     words.extend(["--output", &folder, "--timeout", "120", "--build-timeout", "900", "-j1", "--no-shuffle"]);
     words.extend(names.iter().flat_map(|name| ["--re", name]));
     words.extend(["--no-default-features", "--"]);
     words.extend(targets(tests));
-    let outcome = run_command(&mut cheap(command(&words), tree));
+    let outcome = run_command(&mut tree.cargo(&words));
     let report = Path::new(&folder).join("mutants.out/outcomes.json");
     match std::fs::read_to_string(&report) {
         // It fails when a mutant survives: that is told from the report.
