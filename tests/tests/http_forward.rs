@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use linkspan_core::Instant;
 use linkspan_core::http::forward::{PSEUDONYM, has_token, is_hop_by_hop, is_length, passes, tokens};
+use linkspan_core::http::framing::Framing;
 use linkspan_core::http::patience::{self, Outcome};
 use linkspan_core::http::upstream::{Patience, Route, Scheme, Upstream, UpstreamFault, without_timeout};
 
@@ -16,6 +17,26 @@ fn headers_of_one_connection_end_here() {
     }
     for name in ["host", "trailer", "content-length", "cookie", "connections", ""] {
         assert!(!is_hop_by_hop(name), "{name}");
+    }
+}
+
+#[test]
+fn bodies_are_followed_however_their_lines_end() {
+    let doubtful = "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for end in ["\r\n", "\n"] {
+        for body in [
+            "Transfer-Encoding: chunked||5|hello|1a;x=y|abcdefghijklmnopqrstuvwxyz|0|a: b||",
+            "Content-Length: 12||hello, world",
+        ] {
+            let first = format!("POST / HTTP/1.1|Host: a|{body}").replace('|', end);
+            let bytes = [first.as_bytes(), doubtful.as_bytes()].concat();
+            for cut in 0..bytes.len() {
+                let mut framing = Framing::new();
+                framing.handle_bytes(&bytes[..cut]);
+                framing.handle_bytes(&bytes[cut..]);
+                assert!(!framing.is_doubtful(1) && framing.is_doubtful(2), "{first:?} cut at {cut}");
+            }
+        }
     }
 }
 

@@ -394,3 +394,9 @@ fn a_hundred_thousand_sessions_leave_nothing_behind() {
     }
     assert_eq!((hub.sessions(), hub.footprint()), (0, 0));
 }
+
+#[test]
+fn a_hub_in_words_says_how_much_it_knows() {
+    let text = format!("{:?}", hub(Admission::Many, 10));
+    assert!(text.contains("sessions: 0") && text.contains("waiting: 0"), "{text}");
+}

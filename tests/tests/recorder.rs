@@ -183,5 +183,11 @@ fn another_machine_is_told_from_the_recorded_one() {
     // An event less, and the machine does less than the log says.
     let without = log().enumerate().filter(|(at, _)| *at != 1).map(|(_, entry)| entry);
     assert!(matches!(replay(make, without, |_, _| {}), Err(ReplayError::Differs { said: 1, done: 0, .. })));
+    // What it did is not in the log: that is told of the event that it did it for.
+    let acted = log().position(|entry| matches!(entry, Entry::Acted { .. })).unwrap();
+    let without = log().enumerate().filter(|(at, _)| *at != acted).map(|(_, entry)| entry);
+    let Err(ReplayError::Differs { entry, said, done }) = replay(make, without, |_, _| {}) else { panic!() };
+    assert_eq!((entry, said), (acted as u64 - 1, 0));
+    assert!(done > 0);
     assert!(Entry::<Event<pomelo::ServerCommand>>::from_line("{\"Timeout\":").is_err());
 }

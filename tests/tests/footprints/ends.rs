@@ -11,7 +11,8 @@ use linkspan_core::im::{
 };
 use linkspan_core::pomelo::{Client, ClientCommand};
 use linkspan_core::{
-    Actions, Bytes, ConnId, Connection, Delivery, Dialect, Event, Instant, Limits, Machine, Opcode,
+    Actions, Bytes, ConnId, Connection, Delivery, Dialect, Event, Frame, Instant, Limits, Machine, Opcode,
+    Outbox, chat,
 };
 
 use super::{Cases, key, name, weigh};
@@ -123,6 +124,30 @@ fn some_checks() -> (usize, usize) {
     weigh(build, Checks::footprint)
 }
 
+fn some_actions() -> (usize, usize) {
+    let build = || {
+        let mut actions = Actions::new();
+        (0..100_u64).for_each(|number| actions.push(number));
+        drop(actions.drain());
+        actions
+    };
+    weigh(build, |actions| actions.capacity() * size_of::<u64>())
+}
+
+/// Nothing is left of it once it has shrunk.
+fn an_outbox() -> (usize, usize) {
+    let build = || {
+        let mut outbox = Outbox::default();
+        for _ in 0..100 {
+            outbox.push(Frame::new(Opcode::Text, Bytes::from_static(b"x")));
+        }
+        while outbox.pop().is_some() {}
+        outbox.shrink();
+        outbox
+    };
+    weigh(build, |_| 0)
+}
+
 /// Everything here is counted to the byte.
 pub(super) fn cases() -> Cases {
     vec![
@@ -133,5 +158,8 @@ pub(super) fn cases() -> Cases {
         ("a user with many connections", a_user(300, false)),
         ("a user that logs in", a_user(1, true)),
         ("tokens that were proven", some_checks()),
+        ("ends of a chat", an_end(|| chat::Client::new(chat::ClientConfig::default()), Vec::new)),
+        ("actions", some_actions()),
+        ("a send queue that is empty again", an_outbox()),
     ]
 }

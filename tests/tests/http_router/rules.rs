@@ -128,6 +128,18 @@ fn the_status_of_redirects_is_a_choice() {
 }
 
 #[test]
+fn one_route_may_have_a_status_of_its_own() {
+    for style in [Style::Classic, Style::Patterns] {
+        let mut router = Router::new(style);
+        router.register("/a/", ()).unwrap();
+        router.register_redirected("/b/", (), RedirectStatus::MovedPermanently).unwrap();
+        assert!(router.register_redirected("/b/", (), RedirectStatus::MovedPermanently).is_err());
+        let status = |path| router.route("GET", "", path, None).reply("GET").unwrap().status;
+        assert_eq!((status("/a"), status("/b")), (307, 301));
+    }
+}
+
+#[test]
 fn targets_that_are_no_path() {
     for style in [Style::Classic, Style::Patterns] {
         let mut router = Router::new(style);

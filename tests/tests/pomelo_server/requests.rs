@@ -198,6 +198,11 @@ fn errors_follow_the_serializer() {
     error.metadata.insert("k".into(), "v".into());
     let body = b"\x0a\x07PIT-404\x12\x02no\x1a\x06\x0a\x01k\x12\x01v";
     assert_eq!(fail(&mut bench, 1, error), [(DATA, [b"\x24\x01", &body[..]].concat().into())]);
+    // A length of more than seven bits.
+    let message = "x".repeat(300);
+    let body = [b"\x0a\x07PIT-500\x12\xac\x02", message.as_bytes()].concat();
+    let said = fail(&mut bench, 2, ErrorBody::new("PIT-500", message));
+    assert_eq!(said, [(DATA, [b"\x24\x02", &body[..]].concat().into())]);
 }
 
 #[test]

@@ -32,6 +32,8 @@ fn networks() {
     ] {
         let network: Network = text.parse().unwrap();
         assert!(network.contains(address(inside)) && !network.contains(address(outside)), "{text}");
+        let written = if text.contains('/') { text.to_owned() } else { format!("{text}/32") };
+        assert_eq!(network.to_string(), written);
     }
     for odd in ["", "x", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0/8", "1.2.3.4/8/8"] {
         assert!(odd.parse::<Network>().is_err(), "{odd}");

@@ -51,6 +51,7 @@ fn check<D: Dialect>(make: impl Fn() -> D, user: Option<&str>) {
 #[test]
 fn an_idle_end_goes_when_it_is_told_and_not_for_what_concerns_another() {
     let visitor = || im::Visitor { user: key("u1"), badge: Badge::default() };
+    assert_eq!(chat::Server::new(Arc::default(), 7).user(), 7);
     check(|| chat::Server::new(Arc::default(), 7), Some("7"));
     check(|| chat::Client::new(chat::ClientConfig::default()), None);
     check(|| im::Server::new(Arc::default(), visitor(), 1), Some("u1"));

@@ -159,3 +159,11 @@ proptest! {
         prop_assert_eq!(outbox.take_sent().frames, u64::from(count));
     }
 }
+
+#[test]
+fn a_frame_is_empty_without_head_and_body() {
+    for (head, body, len) in [(0, 0, 0), (3, 0, 3), (0, 4, 4), (3, 4, 7)] {
+        let frame = frame(1, head, body, false);
+        assert_eq!((frame.len(), frame.is_empty()), (len, len == 0));
+    }
+}

@@ -190,3 +190,11 @@ fn who_waits_no_longer_is_not_answered_and_not_too_many_wait() {
     assert_eq!(desk.seek_until("bar", Scope::Anywhere, later), Answer::Waits);
     assert_eq!(desk.add(1, "foo"), [Action::Found { ticket: 2, via: address(1), is_peer: false }]);
 }
+
+#[test]
+fn a_directory_in_words_says_how_much_it_knows() {
+    let mut desk = Desk::plain();
+    desk.add(1, "foo");
+    let text = format!("{:?}", desk.directory);
+    assert!(text.contains("sessions: 1") && text.contains("waiting: 0"), "{text}");
+}

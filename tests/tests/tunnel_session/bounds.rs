@@ -192,3 +192,19 @@ fn a_pause_stalls_nothing_where_nothing_waits() {
     end.wait(Duration::from_secs(60));
     assert_eq!(ends(&end), [&StreamEnd::Stalled]);
 }
+
+/// A push of the hub has nobody to go to, and an application reports what it has read in steps that the peer can wait for.
+#[test]
+fn a_push_goes_nowhere_and_reading_is_reported_in_steps() {
+    let mut end = End::role(Role::Client);
+    let push = linkspan_core::Push::new("onNews", "x", linkspan_core::Overflow::Close);
+    end.event(Event::Delivered(linkspan_core::Delivery::Push(push)));
+    assert_eq!((end.marks, end.sent.len(), end.closed), (vec![Mark::PushRefused], 0, None));
+
+    let limits = Limits { tunnel_stream_pause: 16_000, ..Limits::default() };
+    let plain = TunnelConfig::new(Role::Client);
+    let counting = TunnelConfig { peer_window: Some(1), ..plain.clone() };
+    assert_eq!(plain.report_step(&limits), 1_000);
+    assert_eq!(counting.report_step(&limits), limits.tunnel_first_window() / 4);
+    assert_eq!(plain.report_step(&Limits { tunnel_stream_pause: 1, ..limits }), 1);
+}

@@ -10,7 +10,10 @@ fn a_peer_that_falls_silent_is_told_of_and_so_is_its_return() {
         let mut end = End::role(role);
         end.pass(Duration::from_secs(14));
         end.event(Event::Received(Opcode::Ping, Bytes::new()));
+        let heard = end.now;
+        assert_eq!(end.machine.dialect().alive_at(), heard);
         end.pass(Duration::from_millis(14_999));
+        assert_eq!(end.machine.dialect().alive_at(), heard);
         assert_eq!(end.notices, []);
         end.pass(Duration::from_millis(1));
         assert_eq!(end.notices, [TunnelNotice::Quiet]);
