@@ -12,6 +12,7 @@ mod toy;
 
 use std::fmt::{self, Debug, Write};
 use std::time::Duration;
+use std::vec::Drain;
 
 use linkspan_core::{Action, Actions, Connection, Delivery, Dialect, Event, Instant, Limits, Machine};
 
@@ -63,6 +64,10 @@ impl<D: Dialect> Subject for Connection<D> {
 pub struct Checked<M: Subject> {
     machine: M,
     actions: Actions<M::Action>,
+    /// For calls that must do nothing.
+    none: Actions<M::Action>,
+    /// What it owned after the last step.
+    owned: usize,
     /// The latest time seen.
     now: Instant,
     ended: bool,
@@ -79,7 +84,8 @@ impl<M: Subject + Debug> Checked<M> {
     /// Takes over a new machine and the actions it began with.
     pub fn new(machine: M, actions: Actions<M::Action>, now: Instant, footprint_max: usize) -> Self {
         let ended = actions.as_slice().iter().any(M::is_end);
-        Self { machine, actions, now, ended, footprint_max, digests: true }
+        let owned = machine.footprint();
+        Self { machine, actions, none: Actions::new(), owned, now, ended, footprint_max, digests: true }
     }
 
     /// The same, without comparing states: for runs of millions.
@@ -106,29 +112,42 @@ impl<M: Subject + Debug> Checked<M> {
 
     /// Hands over one event; gives its actions.
     pub fn step(&mut self, now: Instant, event: M::Event) -> Vec<M::Action> {
-        let budget = M::weigh(&event) + self.machine.footprint();
+        self.pass(now, event).collect()
+    }
+
+    /// The same; whoever takes the actions one by one needs no list of them.
+    pub fn pass(&mut self, now: Instant, event: M::Event) -> Drain<'_, M::Action> {
+        let budget = M::weigh(&event) + self.owned;
         self.now = self.now.max(now);
         self.machine.handle_event(now, event, &mut self.actions);
-        self.check(budget)
+        self.check(budget);
+        self.actions.drain()
     }
 
     /// Tells the machine the time; gives its actions.
     pub fn timeout(&mut self, now: Instant) -> Vec<M::Action> {
-        let budget = self.machine.footprint();
+        self.pass_time(now).collect()
+    }
+
+    /// The same, one by one.
+    pub fn pass_time(&mut self, now: Instant) -> Drain<'_, M::Action> {
+        let budget = self.owned;
         self.now = self.now.max(now);
         self.machine.handle_timeout(now, &mut self.actions);
         let next = self.machine.next_timeout();
         assert!(next.is_none_or(|next| next > self.now), "spins: now {:?}, next {next:?}", self.now);
-        self.check(budget)
+        self.check(budget);
+        self.actions.drain()
     }
 
     /// What was done before the first step.
     pub fn begin(&mut self) -> Vec<M::Action> {
-        self.check(0)
+        self.check(0);
+        self.actions.drain().collect()
     }
 
-    fn check(&mut self, budget: usize) -> Vec<M::Action> {
-        let actions: Vec<_> = self.actions.drain().collect();
+    fn check(&mut self, budget: usize) {
+        let actions = self.actions.as_slice();
         let ends = actions.iter().filter(|action| M::is_end(action)).count();
         if self.ended && ends == 0 {
             assert!(actions.is_empty(), "acts after its end");
@@ -139,10 +158,9 @@ impl<M: Subject + Debug> Checked<M> {
         }
         let most = ACTIONS_FREE + ACTIONS_PER_BYTE * budget;
         assert!(actions.len() <= most, "{} actions for {budget} bytes", actions.len());
-        let footprint = self.machine.footprint();
-        assert!(footprint <= self.footprint_max, "owns {footprint} of {} bytes", self.footprint_max);
+        self.owned = self.machine.footprint();
+        assert!(self.owned <= self.footprint_max, "owns {} of {} bytes", self.owned, self.footprint_max);
         self.check_early();
-        actions
     }
 
     /// A call before the deadline is free: nothing happens and nothing changes.
@@ -157,9 +175,9 @@ impl<M: Subject + Debug> Checked<M> {
             Some(_) => return,
         };
         let before = self.digests.then(|| digest(&self.machine));
-        self.machine.handle_timeout(self.now, &mut self.actions);
-        self.machine.handle_timeout(early, &mut self.actions);
-        assert!(self.actions.is_empty(), "acts before its deadline");
+        self.machine.handle_timeout(self.now, &mut self.none);
+        self.machine.handle_timeout(early, &mut self.none);
+        assert!(self.none.is_empty(), "acts before its deadline");
         assert_eq!(next, self.machine.next_timeout(), "moves its deadline when asked early");
         if let Some(before) = before {
             assert_eq!(before, digest(&self.machine), "changes when asked early");

@@ -54,13 +54,12 @@ impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Typed<D> {
         let checked = Checked::new(connection, actions, now, max).without_digests();
         let mut line = Self { checked, notices: Vec::new() };
         let begin = line.checked.begin();
-        let effects = line.effects(begin);
+        let effects = effects(begin.into_iter(), &mut line.notices);
         (line, effects)
     }
 
     pub(crate) fn command(&mut self, now: Instant, command: D::Command) -> Vec<Effect> {
-        let actions = self.checked.step(now, Event::Command(command));
-        self.effects(actions)
+        effects(self.checked.pass(now, Event::Command(command)), &mut self.notices)
     }
 
     /// Whether the application should say more now.
@@ -77,24 +76,28 @@ impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Typed<D> {
     pub(crate) fn connection(&self) -> &Connection<D> {
         self.checked.machine()
     }
+}
 
-    fn effects(&mut self, actions: Vec<Action<D::Notice>>) -> Vec<Effect> {
-        let mut effects = Vec::with_capacity(actions.len());
-        for action in actions {
-            effects.push(match action {
-                Action::Close(reason) => Effect::Close(reason),
-                Action::DropOldest => Effect::DropOldest,
-                Action::Mark(mark) => Effect::Mark(mark),
-                Action::Route(route) => Effect::Route(route),
-                Action::Send(frame) => Effect::Send(frame),
-                Action::Notify(notice) => {
-                    self.notices.push(notice);
-                    continue;
-                }
-            });
-        }
-        effects
+/// The effects among a connection's actions; what its application is told goes to `notices`.
+fn effects<N>(actions: impl ExactSizeIterator<Item = Action<N>>, notices: &mut Vec<N>) -> Vec<Effect> {
+    if actions.len() == 0 {
+        return Vec::new();
     }
+    let mut effects = Vec::with_capacity(actions.len());
+    for action in actions {
+        effects.push(match action {
+            Action::Close(reason) => Effect::Close(reason),
+            Action::DropOldest => Effect::DropOldest,
+            Action::Mark(mark) => Effect::Mark(mark),
+            Action::Route(route) => Effect::Route(route),
+            Action::Send(frame) => Effect::Send(frame),
+            Action::Notify(notice) => {
+                notices.push(notice);
+                continue;
+            }
+        });
+    }
+    effects
 }
 
 impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Line for Typed<D> {
@@ -107,13 +110,11 @@ impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Line for Typed
             Input::Flushed(flushed) => Event::Flushed(flushed),
             Input::Received(opcode, data) => Event::Received(opcode, data),
         };
-        let actions = self.checked.step(now, event);
-        self.effects(actions)
+        effects(self.checked.pass(now, event), &mut self.notices)
     }
 
     fn timeout(&mut self, now: Instant) -> Vec<Effect> {
-        let actions = self.checked.timeout(now);
-        self.effects(actions)
+        effects(self.checked.pass_time(now), &mut self.notices)
     }
 
     fn next_timeout(&self) -> Option<Instant> {

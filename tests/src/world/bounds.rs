@@ -14,6 +14,9 @@ use super::plan::Settings;
 pub(super) const ROUTES: [&str; 7] =
     ["Echo.Say", "Chat.Send", "Room.Join", "Room.Leave", "Room.Cast", "onChat", "onPush"];
 
+/// How long services may take once faults are over, in microseconds.
+const CALM_SERVICE: u64 = 100_000;
+
 impl Settings {
     /// The bounds in force.
     pub(super) fn limits(&self) -> Arc<Limits> {
@@ -106,6 +109,13 @@ impl Settings {
     /// How many IM connections a gateway may have.
     pub(super) fn places(&self) -> Places {
         Places::new(if self.bounds > 1 { 3 } else { 10_000 })
+    }
+
+    /// How long a service may take. Once faults are over services are quick, or a long line in front of a slow one would
+    /// take longer than anybody waits, and nothing would be wrong.
+    pub(super) fn service_most(&self, is_calm: bool) -> usize {
+        let most = if is_calm { self.service.min(CALM_SERVICE) } else { self.service };
+        most as usize
     }
 
     pub(super) fn admission(&self) -> Admission {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::end::Phase;
+use super::ledger::FRESH;
 use super::plan::{Kind, Op, Verb};
 use super::sim::{Sim, Stage};
 
@@ -60,8 +61,12 @@ impl Sim<'_> {
         for (id, end) in self.ends.iter().enumerate() {
             let Some(end) = end else { continue };
             let peer = self.ends[end.peer].as_ref().map(|peer| peer.phase);
-            if self.links[end.link].ways[end.side].next().is_some_and(|at| at >= self.now) {
-                // It will hear of it: somebody was not let in just now.
+            if end.since + FRESH * SECOND > self.now {
+                continue;
+            }
+            let busy = self.plan.settings.busy;
+            if self.links[end.link].ways[end.side].next().is_some_and(|at| at + busy >= self.now) {
+                // It will hear of it with its next turn: somebody was not let in just now.
                 continue;
             }
             let waits = [

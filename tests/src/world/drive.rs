@@ -170,7 +170,7 @@ impl Sim<'_> {
             return;
         }
         let is_stream = self.links[link].is_stream;
-        let mut done = Vec::new();
+        let mut flushed = Flushed::default();
         let mut progress = false;
         loop {
             let Some(end) = self.ends[id].as_mut() else { return };
@@ -186,15 +186,16 @@ impl Sim<'_> {
             }
             progress = true;
             let Some((written, frame)) = end.outbox.advance(takes) else { break };
-            done.extend(frame);
+            if let Some(frame) = frame {
+                flushed.add(&frame);
+            }
             self.trace.mix_bytes(&written);
             self.tell_bytes(id, "send", opcode, &written);
             self.send(link, to, Piece::Data(opcode, written));
         }
         if progress {
-            let Flushed { cost, lossy } = End::flushed(&done);
             let did_read = self.ends[id].as_ref().is_some_and(|end| end.part.wants_read());
-            self.step(id, Input::Flushed(Flushed { cost, lossy }));
+            self.step(id, Input::Flushed(flushed));
             // What has left may make room for more to be written, or to be read.
             let goes_on = |end: &End| {
                 !end.outbox.is_empty() || end.input_ended.is_some() || !did_read && end.part.wants_read()

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use linkspan_core::edge::Pace;
-use linkspan_core::{Class, CloseReason, Delivery, Dialect, Flushed, Frame, Instant, im};
+use linkspan_core::{Class, CloseReason, Delivery, Dialect, Frame, Instant, im};
 
 use super::agenda::Agenda;
 use super::gateway::Gateway;
@@ -46,7 +46,12 @@ impl Desk<'_> {
 
     /// How long a service takes.
     pub(super) fn service_time(&mut self) -> u64 {
-        self.random.below(self.plan.settings.service as usize + 1) as u64
+        self.random.below(self.plan.settings.service_most(self.is_calm) + 1) as u64
+    }
+
+    /// Whether a fault may have kept bytes from somebody by now.
+    pub(super) fn was_held_up(&self) -> bool {
+        self.plan.faults.iter().any(|fault| fault.at <= self.time && fault.harm.holds_up())
     }
 
     /// True once in `times`, never if that is 0 or faults are over.
@@ -169,7 +174,7 @@ where
     /// Lets the application and its connection talk until neither has anything to say.
     fn settle(&mut self, now: Instant, mut effects: Vec<Effect>, desk: &mut Desk<'_>) -> Vec<Effect> {
         loop {
-            for notice in std::mem::take(&mut self.line.notices) {
+            for notice in self.line.notices.drain(..) {
                 self.app.hear(notice, &mut self.orders, desk);
             }
             if let Some(Effect::Close(reason)) = effects.last() {
@@ -184,7 +189,12 @@ where
             }
             // What was held is older.
             let Some(command) = held.or_else(|| self.orders.now.pop_front()) else { return effects };
-            effects.extend(self.line.command(now, command));
+            let more = self.line.command(now, command);
+            if effects.is_empty() {
+                effects = more;
+            } else {
+                effects.extend(more);
+            }
         }
     }
 }
@@ -334,6 +344,8 @@ pub(super) struct End {
     pub(super) user: usize,
     pub(super) link: usize,
     pub(super) side: usize,
+    /// When it came to be.
+    pub(super) since: u64,
     pub(super) peer: usize,
     pub(super) outbox: Outbox,
     pub(super) mailbox: VecDeque<Delivery>,
@@ -356,13 +368,4 @@ pub(super) struct End {
     pub(super) pace: Option<Pace>,
     /// Bytes of its outbox that its gateway has counted.
     pub(super) buffered: usize,
-}
-
-impl End {
-    /// What has left the queue, summed up.
-    pub(super) fn flushed(frames: &[Frame]) -> Flushed {
-        let mut flushed = Flushed::default();
-        frames.iter().for_each(|frame| flushed.add(frame));
-        flushed
-    }
 }

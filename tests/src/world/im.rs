@@ -345,7 +345,7 @@ impl Sim<'_> {
 
     fn obey_user(&mut self, home: usize, user: &Key, actions: Actions<UserAction>) {
         let settings = &self.plan.settings;
-        let (service, silent) = (settings.service as usize, settings.silent as usize);
+        let (service, silent) = (settings.service_most(self.is_calm()), settings.silent as usize);
         for action in actions {
             let span = self.random.below(service + 1) as u64;
             let is_silent = silent > 0 && !self.is_calm() && self.random.once_in(silent);

@@ -62,8 +62,8 @@ pub struct Counts {
     pub fetches_failed: u64,
 }
 
-/// A request that is younger, in seconds, does not wait yet: its user has only just come back.
-const FRESH: u64 = 5;
+/// What is younger, in seconds, does not wait yet: its user has only just come back.
+pub(super) const FRESH: u64 = 5;
 
 /// Takes out everything that concerns one end.
 fn take_of(all: &mut BTreeSet<(usize, u64)>, end: usize) -> Vec<(usize, u64)> {

@@ -193,6 +193,18 @@ impl Harm {
     }
 }
 
+impl Harm {
+    /// Whether it may keep bytes from somebody for a while, or for ever, without ending the line.
+    pub(super) const fn holds_up(self) -> bool {
+        match self {
+            Self::Half | Self::Stall | Self::Slow | Self::Deaf | Self::Nap => true,
+            Self::Freeze | Self::Crash | Self::Skew | Self::Partition | Self::Split => true,
+            Self::Cut | Self::Spoil | Self::Roll | Self::Exhaust | Self::NodeUp | Self::NodeDown => false,
+            Self::Upstream | Self::Lie => false,
+        }
+    }
+}
+
 /// Numbers that shape a world, each with a name in scripts.
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident = $default:literal,)*) => {

@@ -207,6 +207,7 @@ impl Sim<'_> {
                 user: index,
                 link,
                 side,
+                since: self.now,
                 peer: ids[1 - side],
                 outbox: Outbox::default(),
                 mailbox: std::collections::VecDeque::new(),

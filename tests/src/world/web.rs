@@ -366,7 +366,7 @@ impl Sim<'_> {
         let span = match fate {
             Fate::Never => EXCHANGE_TIMEOUT,
             Fate::Unwritten => 0,
-            _ => self.random.below(self.plan.settings.service as usize + 1) as u64,
+            _ => self.random.below(self.plan.settings.service_most(is_calm) + 1) as u64,
         };
         self.put_off_web(home, span, Later::Fate(request, upstream, fate));
     }
