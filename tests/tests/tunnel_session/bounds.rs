@@ -142,8 +142,8 @@ fn after_writing(limits: &Limits, bodies: &[(usize, usize)]) -> usize {
         let body = Bytes::from(vec![7; *len]);
         end.command(TunnelCommand::Data { stream: streams[*at], body });
     }
-    assert!(ends(&end).iter().all(|end| **end == StreamEnd::Overflow), "{:?}", end.notices);
-    ends(&end).len()
+    assert!(ended(&end).iter().all(|end| **end == StreamEnd::Overflow), "{:?}", end.notices);
+    ended(&end).len()
 }
 
 #[test]
@@ -187,10 +187,10 @@ fn a_pause_stalls_nothing_where_nothing_waits() {
     let stream = end.accept(2);
     end.receive(2, Content::Pause);
     end.wait(Duration::from_secs(60));
-    assert!(ends(&end).is_empty() && end.errors(2).is_empty());
+    assert!(ended(&end).is_empty() && end.errors(2).is_empty());
     end.command(TunnelCommand::Data { stream, body: text("x") });
     end.wait(Duration::from_secs(60));
-    assert_eq!(ends(&end), [&StreamEnd::Stalled]);
+    assert_eq!(ended(&end), [&StreamEnd::Stalled]);
 }
 
 /// A push of the hub has nobody to go to, and an application reports what it has read in steps that the peer can wait for.
