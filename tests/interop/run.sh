@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Runs every script here against a gateway: tests/interop/run.sh BINARY
 #   SCREENSHOTS=DIR   where browser.js leaves its pictures
+#   EXAMPLES=DIR      where the built examples of the core are, which are tried too
 #   SKIP="a b"        scripts to leave out, by name (pinus-check and pinus-connect need namespaces, browser needs Chromium)
 # Prints PASS or FAIL and the name for each; ends with 1 if any failed. Installs what is missing and says so. Leaves no process behind.
 set -euo pipefail
 
 [[ $# -eq 1 ]] || { echo "usage: $0 BINARY" >&2; exit 2; }
 binary=$(realpath "$1")
+[[ -z ${EXAMPLES:-} ]] || EXAMPLES=$(realpath "$EXAMPLES")
 cd "$(dirname "${BASH_SOURCE[0]}")"
 [[ -x $binary ]] || { echo "$binary: no such program" >&2; exit 2; }
 skip=" ${SKIP:-} "
@@ -127,6 +129,15 @@ if [[ ${#more[@]} -gt 0 ]]; then
   check im "${run[@]}" im.js "$(listening im im)" "$(listening im-strict im)"
   check chat-ws "${run[@]}" chat-ws.js "$http"
   check chat-py "$python" chat.py "$http"
+fi
+if [[ -n ${EXAMPLES:-} ]]; then
+  addresses=()
+  for example in blocking readiness blocking_chat; do
+    "$EXAMPLES/$example" 127.0.0.1:0 >"$work/$example" 2>"$work/$example.log" &
+    servers+=($!)
+    addresses+=("$(listening "$example" '[a-z-]*')")
+  done
+  check examples "${run[@]}" examples.js "${addresses[@]}"
 fi
 check browser "${run[@]}" browser.js "$http" ${SCREENSHOTS:+"$SCREENSHOTS"}
 check pinus-check pinus-server/with-pinus.sh "${run[@]}" pinus-check.js

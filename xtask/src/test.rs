@@ -215,6 +215,8 @@ fn msrv() -> Result<(), Error> {
 fn interop(package: &str, binary: &str) -> Result<(), Error> {
     cargo(&["build", "--release", "-p", package])?;
     let binary = format!("target/release/{binary}");
-    println!("$ bash tests/interop/run.sh {binary}");
-    command::run(&mut command(&["bash", "tests/interop/run.sh", &binary]))
+    cargo(&["build", "-p", "linkspan-core", "--examples"])?;
+    println!("$ EXAMPLES=target/debug/examples bash tests/interop/run.sh {binary}");
+    let script = &["bash", "tests/interop/run.sh", &binary];
+    command::run(command(script).env("EXAMPLES", "target/debug/examples"))
 }
