@@ -113,8 +113,9 @@ impl Push {
         self.0.origin == Origin::Im(asker)
     }
 
-    /// Whether the body is a reply of the IM dialect that whoever publishes it has sent to its own peer already.
-    pub(crate) fn is_answered(&self) -> bool {
+    /// Whether the body is a reply of the IM dialect that whoever publishes it has sent to its own peer already: a hub
+    /// that finds nobody else under the key has nothing left to deliver.
+    pub fn is_answered(&self) -> bool {
         matches!(self.0.origin, Origin::Im(asker) if asker != 0)
     }
 

@@ -43,15 +43,10 @@ fn assert_well(name: &str, plan: &Plan, report: &Report) {
 
 /// Marks that no world reaches, and the tests that do.
 const ELSEWHERE: &[(Mark, &str)] = &[
-    (Mark::OriginRefused, "tests/gateway/edge.rs"),
     (Mark::ProxyHeaderInvalid, "tests/gateway/edge.rs"),
-    (Mark::TokenWrong, "tests/gateway/edge.rs"),
-    (Mark::TokenRate, "tests/gateway/edge.rs"),
     (Mark::RefusalSilent, "tests/gateway/edge.rs"),
-    (Mark::TargetFull, "tests/tunnel_policy.rs"),
     (Mark::DatagramDropped, "src/binary/tunnel/flags.rs"),
     (Mark::SendersFull, "src/binary/tunnel/flags.rs"),
-    (Mark::FramingDoubtful, "src/binary/proxy/smuggling.rs"),
 ];
 
 #[test]

@@ -158,15 +158,13 @@ impl Sim<'_> {
 
     /// Writes as much as the line takes, and reports it.
     fn write(&mut self, id: usize) {
-        let Some(end) = self.ends[id].as_mut() else { return };
+        let Some(end) = self.ends[id].as_mut().filter(|end| !end.outbox.is_empty()) else { return };
         let (link, to) = (end.link, 1 - end.side);
         if self.links[link].reset[end.side] {
-            if !end.outbox.is_empty() {
-                end.outbox.clear();
-                let reason = end.input_ended.unwrap_or(CloseReason::ConnectionLost);
-                end.input_ended = Some(reason);
-                self.step(id, Input::Closed(reason));
-            }
+            end.outbox.clear();
+            let reason = end.input_ended.unwrap_or(CloseReason::ConnectionLost);
+            end.input_ended = Some(reason);
+            self.step(id, Input::Closed(reason));
             return;
         }
         let is_stream = self.links[link].is_stream;
@@ -339,6 +337,9 @@ impl Sim<'_> {
         let Some(index) = end.gateway else { return };
         let gateway = &mut self.gateways[index];
         let bytes = end.outbox.bytes();
+        if bytes == 0 && end.buffered == 0 {
+            return;
+        }
         gateway.buffered = gateway.buffered - end.buffered as u64 + bytes as u64;
         end.buffered = bytes;
         gateway.gate.set_buffered(gateway.buffered);

@@ -71,6 +71,8 @@ pub(super) enum Said {
     Directory(linkspan_core::hub::directory::Event<usize>),
     /// A dial that came over a peer's link, for this client and its target.
     Forwarded(linkspan_core::Key, linkspan_core::tunnel::StreamId, Bytes),
+    /// Something that is counted.
+    Counted(linkspan_core::Mark),
     /// Something that another tunnel of the same gateway is to do.
     Errand(usize, Errand),
 }

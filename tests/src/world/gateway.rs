@@ -265,8 +265,7 @@ impl Gateway {
                 self.model.groups.leave(group, from);
             }
             (Route::Publish { to, push }, _) => {
-                // What an IM connection publishes is a reply, and it has given it to its own peer already.
-                let teller = from.filter(|_| push.body().starts_with(b"{\"event\":"));
+                let teller = from.filter(|_| push.is_answered());
                 self.check_hearers(teller, to, actions);
             }
             (Route::Close { to: To::Group(group), .. }, _) => self.model.groups.clear(group),

@@ -32,8 +32,9 @@ impl Plan {
     /// The world of a seed.
     pub fn from_seed(seed: u64, size: Size) -> Self {
         let mut topology = Random::new(salted(seed, 1));
-        let settings = any_settings(&mut topology, size);
+        let mut settings = any_settings(&mut topology, size);
         let users = any_users(&mut topology, &settings, size);
+        settings.foreign = any_foreign(&mut topology);
         let ops = any_ops(&mut Random::new(salted(seed, 2)), &settings, &users, size);
         let faults = any_faults(&mut Random::new(salted(seed, 3)), &settings, users.len(), size);
         Self { seed, size, settings, users, ops, faults }
@@ -50,6 +51,7 @@ impl Plan {
         let users = any_users(&mut choices, &settings, Size::Lite);
         let ops = any_ops(&mut choices, &settings, &users, Size::Lite);
         let faults = any_faults(&mut choices, &settings, users.len(), Size::Lite);
+        settings.foreign = any_foreign(&mut choices);
         Self { seed, size, settings, users, ops, faults }
     }
 }
@@ -101,7 +103,13 @@ fn any_settings(random: &mut impl Source, size: Size) -> Settings {
         addresses: if size == Size::Crowd { 200 } else { one_of(random, &[200, 200, 3, 1]) },
         patience: one_of(random, &[0, 0, 1_000_000, 20_000_000]),
         ours: one_of(random, &[1, 1, 0]),
+        // What came later is drawn behind the rest, so that no choice has another meaning than it had.
+        foreign: 0,
     }
+}
+
+fn any_foreign(random: &mut impl Source) -> u64 {
+    seldom(random, 8, &[5, 2])
 }
 
 fn any_users(random: &mut impl Source, settings: &Settings, size: Size) -> Vec<UserPlan> {

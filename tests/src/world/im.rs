@@ -1,15 +1,16 @@
 //! The IM dialect: doors, sessions and their backend on a gateway.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use linkspan_core::im::{
     Answer, Arguments, Audience, Checks, Client, Deliver, Door, DoorAction, DoorConfig, DoorEvent, Fault,
-    Places, Proof, Server, ServerCommand, ServerConfig, SessionId, Start, Token, UpgradeCheck, User,
-    UserAction, UserEvent, Visitor, limits,
+    Places, Proof, Rejection, Server, ServerCommand, ServerConfig, SessionId, Start, Token, UpgradeCheck,
+    User, UserAction, UserEvent, Visitor, limits,
 };
 use linkspan_core::{
-    Actions, CloseReason, ConnId, Delivery, Instant, Key, Machine, Overflow, Push, Route, To, drain,
+    Actions, CloseReason, ConnId, Delivery, Instant, Key, Machine, Mark, Overflow, Push, Route, To, drain,
 };
 
 use super::agenda::What;
@@ -191,7 +192,13 @@ impl Sim<'_> {
                 DoorAction::Route(route) => self.route_of_door(home, id, &route),
                 DoorAction::CheckToken { token, .. } => self.check_token(home, id, &token),
                 DoorAction::Upgrade(visitor) => self.upgrade(home, id, visitor),
-                DoorAction::Reject(_) | DoorAction::Abort => self.turn_away(home, id),
+                DoorAction::Reject(rejection) => {
+                    if rejection == Rejection::Unauthorized {
+                        self.count_wrong_token(home, id);
+                    }
+                    self.turn_away(home, id);
+                }
+                DoorAction::Abort => self.turn_away(home, id),
             }
         }
     }
@@ -209,10 +216,28 @@ impl Sim<'_> {
         self.route_at(home, Some(id), route);
     }
 
-    fn check_token(&mut self, home: usize, id: usize, token: &Token) {
-        let auth = if self.is_calm() { 0 } else { self.plan.settings.auth };
+    /// Where whoever is at a door comes from.
+    fn address_at_door(&self, home: usize, id: usize) -> Option<IpAddr> {
+        self.gateways[home].house.doors.get(&id).map(|visit| self.users[visit.user].address)
+    }
+
+    fn count_wrong_token(&mut self, home: usize, id: usize) {
+        let Some(address) = self.address_at_door(home, id) else { return };
         let gateway = &mut self.gateways[home];
         let now = gateway.clock(self.now);
+        gateway.gate.count_wrong_token(now, address);
+        self.count(Mark::TokenWrong);
+    }
+
+    fn check_token(&mut self, home: usize, id: usize, token: &Token) {
+        let auth = if self.is_calm() { 0 } else { self.plan.settings.auth };
+        let address = self.address_at_door(home, id);
+        let gateway = &mut self.gateways[home];
+        let now = gateway.clock(self.now);
+        if address.is_some_and(|address| !gateway.gate.allows_token(now, address)) {
+            self.count(Mark::TokenRate);
+            return self.tell_door(home, id, Some(DoorEvent::TooManyFailures));
+        }
         let mut digest = [0; 32];
         digest.iter_mut().zip(token.as_str().bytes()).for_each(|(to, from)| *to = from);
         let until = match gateway.house.checks.begin(now, &digest) {

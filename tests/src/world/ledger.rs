@@ -81,6 +81,9 @@ pub(super) fn payload(id: u64, size: u64) -> Vec<u8> {
 
 /// The number in a payload, wherever it stands in `data`, and how much follows it.
 pub(super) fn find(data: &[u8]) -> Option<(u64, usize)> {
+    if !data.contains(&b'#') {
+        return None;
+    }
     // Whatever is in front of it may have such a byte, too.
     let mut starts = data.iter().enumerate().filter(|(_, byte)| **byte == b'#').map(|(at, _)| at + 1);
     starts.find_map(|start| {

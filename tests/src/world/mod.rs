@@ -17,6 +17,7 @@ mod bounds;
 mod chat;
 mod check;
 pub mod cli;
+mod dials;
 mod drive;
 mod end;
 mod faults;

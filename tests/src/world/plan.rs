@@ -288,6 +288,8 @@ settings! {
     refuse = 0,
     /// What checks of tokens do: 0 quick, 1 slow, 2 sometimes wrong, 3 sometimes never.
     auth = 0,
+    /// One in so many connections of pages is made by a foreign page; 0 is none.
+    foreign = 0,
     /// How many addresses the users share.
     addresses = 200,
     /// How long who seeks an agent waits for it.

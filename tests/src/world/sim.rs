@@ -242,6 +242,7 @@ impl<'p> Sim<'p> {
                 }
             }
             Said::Forwarded(client, stream, address) => self.forwarded(id, client, stream, address),
+            Said::Counted(mark) => self.count(mark),
             Said::Errand(to, errand) => self.run(to, errand),
             Said::Requested(ticket, request) => {
                 if let Some(home) = end.gateway {

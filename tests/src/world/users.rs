@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use linkspan_core::edge::Origins;
 use linkspan_core::hub::Admission;
 use linkspan_core::tunnel::{Role, Tunnel};
 use linkspan_core::{CloseReason, Limits, Mark, Opcode, Route, To, Violation, chat, drain, pomelo};
@@ -33,6 +34,17 @@ fn doer(kind: Kind, verb: Verb) -> Doer {
         _ => Doer::User,
     }
 }
+
+/// Where the pages of users come from.
+const HOME_PAGE: &str = "https://game.example";
+/// And where those come from that have no business here.
+const FOREIGN: [&str; 5] = [
+    "http://game.example",
+    "https://game.example:444",
+    "https://game.example.evil.example",
+    "https://gateway.example@evil.example",
+    "null",
+];
 
 impl super::sim::User {
     /// The gateway that the user's own end is on: that of a peer's link.
@@ -85,12 +97,34 @@ impl Sim<'_> {
             self.count(mark);
             return self.retry(index);
         }
+        if !self.has_known_origin(index) {
+            self.gateways[home].gate.release(address);
+            self.users[index].verdict = Some(CloseReason::Overloaded);
+            self.count(Mark::OriginRefused);
+            return self.retry(index);
+        }
         self.tell_drain(home, drain::Event::Opened);
         self.users[index].verdict = None;
         match self.users[index].plan.kind {
             Kind::Im => self.knock(index, home),
             _ => self.open_pair(index, home),
         }
+    }
+
+    /// Whether the page that a user sits at may connect; others are no pages.
+    fn has_known_origin(&mut self, index: usize) -> bool {
+        let foreign = if self.is_calm() { 0 } else { self.plan.settings.foreign as usize };
+        let is_page =
+            matches!(self.users[index].plan.kind, Kind::PomeloWs | Kind::Chat | Kind::Im | Kind::Watcher);
+        if foreign == 0 || !is_page {
+            return true;
+        }
+        let is_foreign = self.random.once_in(foreign);
+        let page = if is_foreign { FOREIGN[self.random.below(FOREIGN.len())] } else { HOME_PAGE };
+        let is_known =
+            Origins::listed([HOME_PAGE]).is_ok_and(|known| known.allows(Some(page), "gateway.example"));
+        assert_eq!(is_known, !is_foreign, "F4: a page of {page}");
+        is_known
     }
 
     /// The user comes back after a while.
@@ -129,20 +163,20 @@ impl Sim<'_> {
                 Actor::open(Watcher::new(false), Watch, settings.client_limits(), there),
             ],
             Kind::Agent | Kind::Peer => {
-                let [server, client] = [Role::Server, Role::Client].map(|role| {
-                    (Tunnel::new(settings.tunnel(role, plan.kind)), Streams::new(role, plan.kind))
-                });
                 let own = self.users[index].own_gateway().map(|own| &self.gateways[own].limits);
                 let client_limits =
                     own.map_or_else(|| settings.client_limits(), |limits| tunnel_limits(limits));
-                [
-                    Actor::open(server.0, server.1, tunnel_limits(&limits), here),
-                    Actor::open(client.0, client.1, client_limits, there),
-                ]
+                let sides =
+                    [(Role::Server, tunnel_limits(&limits), here), (Role::Client, client_limits, there)];
+                sides.map(|(role, limits, now)| {
+                    let tunnel = Tunnel::new(settings.tunnel(role, plan.kind));
+                    let streams = Streams::new(role, plan.kind, &limits);
+                    Actor::open(tunnel, streams, limits, now)
+                })
             }
             Kind::Original => {
                 let server = Tunnel::new(settings.tunnel(Role::Server, plan.kind));
-                let streams = Streams::new(Role::Server, plan.kind);
+                let streams = Streams::new(Role::Server, plan.kind, &limits);
                 [Actor::open(server, streams, tunnel_limits(&limits), here), Box::new(Original::new(there))]
             }
             Kind::Chat | Kind::Im => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use linkspan_core::http::framing::Framing;
 use linkspan_core::http::pool::{
     Action, Config, DialId, Event, Failure, Pool, RequestId, Stage, UpstreamId, is_replayable,
 };
@@ -158,6 +159,11 @@ impl Sim<'_> {
         let decision = router.route(method, host, path, None);
         assert_eq!(verdict(&decision), decide(plain, method, host, path), "G4: {method} {host}{path}");
         self.ledger.counts.fetches += 1;
+        if self.is_doubtful(op.a, method, host, path) {
+            self.count(Mark::FramingDoubtful);
+            self.ledger.counts.fetched += 1;
+            return;
+        }
         let Decision::Match(found) = decision else {
             self.ledger.counts.fetched += 1;
             return;
@@ -174,6 +180,19 @@ impl Sim<'_> {
             let span = self.random.below(2_000_000) as u64;
             self.put_off_web(home, span, Later::GiveUp(request));
         }
+    }
+
+    /// Whether two servers could cut a visitor's request differently: one in some says twice how long its body is.
+    fn is_doubtful(&mut self, number: u64, method: &str, host: &str, path: &str) -> bool {
+        let body =
+            ["content-length: 0", "transfer-encoding: chunked", "content-length: 5\r\nTransfer-Encoding:\tx"];
+        let which = number as usize % 31 % body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{}\r\n\r\n", body[which]);
+        let (one, other) = head.as_bytes().split_at(self.random.below(head.len()));
+        let mut framing = Framing::new();
+        [one, other].into_iter().for_each(|piece| framing.handle_bytes(piece));
+        assert_eq!(framing.is_doubtful(1), which == 2, "G4: the framing of {head:?}");
+        which == 2
     }
 
     /// An upstream of a gateway is gone for a while, with every connection to it.
