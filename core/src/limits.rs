@@ -321,12 +321,12 @@ impl Limits {
 
     /// The most memory that one tunnel session can make the gateway hold, in bytes:
     /// [`connection_bytes_max`](Self::connection_bytes_max), twice
-    /// [`tunnel_session_bytes`](Self::tunnel_session_bytes) for what is unread and unsent, and 512 bytes for each of
+    /// [`tunnel_session_bytes`](Self::tunnel_session_bytes) for what is unread and unsent, and 1 KiB for each of
     /// [`tunnel_streams`](Self::tunnel_streams).
     pub fn tunnel_bytes_max(&self, chunk: u32) -> u64 {
         self.connection_bytes_max(chunk)
             + self.tunnel_session_bytes.saturating_mul(2)
-            + u64::from(self.tunnel_streams) * 512
+            + u64::from(self.tunnel_streams) * 1024
     }
 }
 

@@ -172,8 +172,14 @@ fn tunnels(count: u64) -> Cases {
             end.command(TunnelCommand::Data { stream, body: Bytes::from(vec![0; 32 * 1024]) });
         }
     };
+    let quiet = weigh(&|_, _| {});
+    assert!(
+        quiet.1 as u64 <= count * 1024,
+        "{} bytes for what `tunnel_bytes_max` counts 1 KiB",
+        quiet.1 as u64 / count
+    );
     vec![
-        ("a tunnel with quiet streams", weigh(&|_, _| {})),
+        ("a tunnel with quiet streams", quiet),
         ("a tunnel whose peer does not read", weigh(&write)),
         (
             "a tunnel whose streams are over",

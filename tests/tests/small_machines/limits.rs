@@ -146,5 +146,5 @@ fn what_a_connection_may_cost_is_the_sum_that_is_written_out() {
         2 * 2 * 320,
         "room for one stays"
     );
-    assert_eq!(limits.tunnel_bytes_max(100), limits.connection_bytes_max(100) + 12_000_000_000 + 19 * 512);
+    assert_eq!(limits.tunnel_bytes_max(100), limits.connection_bytes_max(100) + 12_000_000_000 + 19 * 1024);
 }
