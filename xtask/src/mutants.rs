@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -185,14 +186,18 @@ fn mutate(tree: &Tree, tests: &'static [&'static str], mutants: &[Mutant]) -> Re
     let mut words = vec!["test", "--quiet", "-p", "linkspan-core", "-p", "linkspan-tests"];
     words.push("--no-default-features");
     words.extend(targets(tests));
+    run_command(&mut tree.cargo(&[&words[..], &["--no-run"]].concat()))?;
+    let start = Instant::now();
     run_command(&mut tree.cargo(&words))?;
+    // What takes five times as long hangs.
+    let patience = (start.elapsed() * 5).as_secs().max(120).to_string();
 
     let folder = tree.root.with_file_name("report").to_string_lossy().into_owned();
     std::fs::create_dir_all(&folder)?;
     let names: Vec<String> = mutants.iter().map(|mutant| format!("^{}$", literal(&mutant.name))).collect();
     let mut words = vec!["mutants", "--in-place", "--package", "linkspan-core"];
     words.extend(["--test-package", "linkspan-core,linkspan-tests", "--baseline", "skip"]);
-    words.extend(["--output", &folder, "--timeout", "120", "--build-timeout", "900", "-j1", "--no-shuffle"]);
+    words.extend(["--output", &folder, "--timeout", &patience, "--build-timeout", "1800", "--no-shuffle"]);
     words.extend(names.iter().flat_map(|name| ["--re", name]));
     words.extend(["--no-default-features", "--"]);
     words.extend(targets(tests));
