@@ -397,6 +397,8 @@ fn a_hundred_thousand_sessions_leave_nothing_behind() {
 
 #[test]
 fn a_hub_in_words_says_how_much_it_knows() {
-    let text = format!("{:?}", hub(Admission::Many, 10));
+    let hub = hub(Admission::Many, 10);
+    assert_eq!(hub.sessions_of(&key(0)), 0);
+    let text = format!("{hub:?}");
     assert!(text.contains("sessions: 0") && text.contains("waiting: 0"), "{text}");
 }

@@ -35,6 +35,8 @@ fn a_client_takes_only_what_it_can_read_and_send() {
     let command = ClientCommand::Send { receiver: 1, content: "x".repeat(100) };
     chat.gateway.command::<Client>(one, command);
     assert_eq!(chat.gateway.marked(Mark::PushRefused), 1);
+    chat.gateway.receive(two, Opcode::Text, format!("{:100}", send(2, 1, "")));
+    assert_eq!(chat.gateway.closed(two), None, "exactly the limit");
     chat.gateway.receive(one, Opcode::Text, "[]");
     chat.gateway.receive(two, Opcode::Text, " ".repeat(101));
     chat.gateway.receive(three, Opcode::Stream, "{}");

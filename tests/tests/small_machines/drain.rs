@@ -123,6 +123,7 @@ fn a_delay_lets_load_balancers_notice() {
     assert_eq!(drain.phase(), Phase::Running);
     assert_eq!(handle(&mut drain, seconds(1), Event::Order { reason: CloseReason::Finished }), []);
     assert_eq!((drain.phase(), drain.reason()), (Phase::Delaying, CloseReason::Finished));
+    assert_eq!(drain.phase().name(), "delaying");
     assert_eq!(handle(&mut drain, seconds(2), Event::Opened), [], "it still accepts");
     assert_eq!(handle(&mut drain, seconds(3), Event::Closed), []);
     assert_eq!(handle(&mut drain, seconds(3), Event::Closed), [], "nobody is there, but somebody may come");
