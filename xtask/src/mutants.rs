@@ -198,14 +198,18 @@ fn mutate(tree: &Tree, tests: &'static [&'static str], mutants: &[Mutant]) -> Re
     let mut words = vec!["mutants", "--in-place", "--package", "linkspan-core"];
     words.extend(["--test-package", "linkspan-core,linkspan-tests", "--baseline", "skip"]);
     words.extend(["--output", &folder, "--timeout", &patience, "--build-timeout", "1800", "--no-shuffle"]);
+    // It tries deleted fields whatever the name is to be, but only in these files.
+    words.extend(mutants.iter().flat_map(|mutant| ["--file", &mutant.file]));
     words.extend(names.iter().flat_map(|name| ["--re", name]));
-    words.extend(["--no-default-features", "--"]);
-    words.extend(targets(tests));
+    // For its building too, which would build all tests otherwise.
+    let targets: Vec<String> = targets(tests).iter().map(|word| format!("--cargo-arg={word}")).collect();
+    words.push("--no-default-features");
+    words.extend(targets.iter().map(String::as_str));
     let outcome = run_command(&mut tree.cargo(&words));
     let report = Path::new(&folder).join("mutants.out/outcomes.json");
     match std::fs::read_to_string(&report) {
         // It fails when a mutant survives: that is told from the report.
-        Ok(report) => Score::read(&serde_json::from_str(&report)?),
+        Ok(report) => Score::read(&serde_json::from_str(&report)?, mutants),
         Err(_) => outcome.and(Err("cargo mutants left no report".into())),
     }
 }
@@ -232,15 +236,17 @@ struct Score {
 }
 
 impl Score {
-    fn read(report: &Value) -> Result<Self, Error> {
+    /// What a report says of these mutants.
+    fn read(report: &Value, asked: &[Mutant]) -> Result<Self, Error> {
         let mut score = Self::default();
         for outcome in report["outcomes"].as_array().ok_or("a report without outcomes")? {
-            let Some(mutant) = outcome["scenario"]["Mutant"].as_object() else { continue };
+            let name = outcome["scenario"]["Mutant"]["name"].as_str().unwrap_or_default();
+            if !asked.iter().any(|mutant| mutant.name == name) {
+                continue;
+            }
             match outcome["summary"].as_str().unwrap_or_default() {
                 "CaughtMutant" | "Timeout" => score.caught += 1,
-                "MissedMutant" => {
-                    score.survivors.push(mutant["name"].as_str().unwrap_or_default().to_owned());
-                }
+                "MissedMutant" => score.survivors.push(name.to_owned()),
                 _ => score.unviable += 1,
             }
         }
@@ -326,8 +332,10 @@ mod tests {
             { "scenario": { "Mutant": { "name": "b" } }, "summary": "MissedMutant" },
             { "scenario": { "Mutant": { "name": "c" } }, "summary": "Unviable" },
             { "scenario": { "Mutant": { "name": "d" } }, "summary": "Timeout" },
+            { "scenario": { "Mutant": { "name": "e" } }, "summary": "MissedMutant" },
         ] });
-        let score = Score::read(&report).expect("a report");
+        let asked = ["a", "b", "c", "d"].map(|name| Mutant { file: String::new(), name: name.into() });
+        let score = Score::read(&report, &asked).expect("a report");
         assert_eq!(score, Score { caught: 2, survivors: vec!["b".into()], unviable: 1 });
         assert_eq!(score.line(), "2 of 3 mutants caught, 66.7 %; 1 do not compile");
     }
