@@ -148,6 +148,10 @@ pub(super) trait Part {
     fn run(&mut self, now: Instant, errand: Errand, desk: &mut Desk<'_>) -> Vec<Effect>;
 }
 
+/// Memory follows the bytes that come, and not what they announce: a table or a buffer may double, and this much more
+/// may be taken at once whatever comes.
+const MEMORY_FREE: usize = 4 * 1024;
+
 /// A connection and its application.
 pub(super) struct Actor<D: Dialect, A> {
     line: Typed<D>,
@@ -207,7 +211,14 @@ where
     A: App<D> + 'static,
 {
     fn input(&mut self, now: Instant, input: Input, desk: &mut Desk<'_>) -> Vec<Effect> {
+        let came = if let Input::Received(_, data) = &input { Some(data.len()) } else { None };
+        let before = self.line.connection().footprint();
         let effects = self.line.step(now, input);
+        if let Some(came) = came {
+            let owned = self.line.connection().footprint();
+            let most = MEMORY_FREE + 2 * before + 4 * came;
+            assert!(owned <= most, "G7: end {} owned {before} B, got {came} B, owns {owned} B", desk.end);
+        }
         self.settle(now, effects, desk)
     }
 
