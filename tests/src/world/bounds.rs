@@ -17,6 +17,51 @@ pub(super) const ROUTES: [&str; 7] =
 /// How long services may take once faults are over, in microseconds.
 const CALM_SERVICE: u64 = 100_000;
 
+/// Bounds that a busy world meets all the time.
+fn narrow(tight: Limits) -> Limits {
+    Limits {
+        receive_max: 2 * 1024,
+        send_max: 3 * 1024,
+        inflate_max: 4 * 1024,
+        send_queue_bytes: 1024,
+        pending_requests: 2,
+        pending_bytes: 1024,
+        mailbox: 2,
+        keys_per_connection: 1,
+        groups_per_connection: 1,
+        watches_per_connection: 2,
+        sessions_per_platform: 1,
+        sessions_per_key: 2,
+        sessions_per_shard: 4,
+        watchers_per_key: 1,
+        group_members: 2,
+        connections: 6,
+        connections_per_address: 3,
+        messages_per_second: 10,
+        messages_burst: 40,
+        wrong_tokens_burst: 1,
+        connects_per_second: 1,
+        connects_burst: 3,
+        buffered_bytes: 6 * 1024,
+        replacements: 1,
+        heartbeat: Some(Duration::from_secs(2)),
+        silence: Some(Duration::from_secs(5)),
+        handshake_timeout: Duration::from_secs(3),
+        tunnel_streams: 3,
+        tunnel_dials: 1,
+        tunnel_connects_per_second: 2,
+        tunnel_connects_burst: 4,
+        tunnel_flips: 8,
+        tunnel_sessions_per_client: 2,
+        tunnel_announced: 3,
+        tunnel_seeks: 2,
+        tunnel_stream_window: 16 * 1024,
+        tunnel_stream_bytes: 20 * 1024,
+        tunnel_session_bytes: 40 * 1024,
+        ..tight
+    }
+}
+
 impl Settings {
     /// The bounds in force.
     pub(super) fn limits(&self) -> Arc<Limits> {
@@ -46,47 +91,7 @@ impl Settings {
         let limits = match self.bounds {
             0 => base,
             1 => tight,
-            _ => Limits {
-                receive_max: 2 * 1024,
-                send_max: 3 * 1024,
-                inflate_max: 4 * 1024,
-                send_queue_bytes: 1024,
-                pending_requests: 2,
-                pending_bytes: 1024,
-                mailbox: 2,
-                keys_per_connection: 1,
-                groups_per_connection: 1,
-                watches_per_connection: 2,
-                sessions_per_platform: 1,
-                sessions_per_key: 2,
-                sessions_per_shard: 4,
-                watchers_per_key: 1,
-                group_members: 2,
-                connections: 6,
-                connections_per_address: 3,
-                messages_per_second: 10,
-                messages_burst: 40,
-                wrong_tokens_burst: 1,
-                connects_per_second: 1,
-                connects_burst: 3,
-                buffered_bytes: 6 * 1024,
-                replacements: 1,
-                heartbeat: Some(Duration::from_secs(2)),
-                silence: Some(Duration::from_secs(5)),
-                handshake_timeout: Duration::from_secs(3),
-                tunnel_streams: 3,
-                tunnel_dials: 1,
-                tunnel_connects_per_second: 2,
-                tunnel_connects_burst: 4,
-                tunnel_flips: 8,
-                tunnel_sessions_per_client: 2,
-                tunnel_announced: 3,
-                tunnel_seeks: 2,
-                tunnel_stream_window: 16 * 1024,
-                tunnel_stream_bytes: 20 * 1024,
-                tunnel_session_bytes: 40 * 1024,
-                ..tight
-            },
+            _ => narrow(tight),
         };
         Arc::new(limits)
     }
