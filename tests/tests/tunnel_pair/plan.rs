@@ -45,7 +45,9 @@ impl Plan {
         };
         let mut patience = || [1, 2, 10, 100][random.below(4)];
         let patience = [patience(), patience()];
-        let piece = [1 + random.below(48 << 10), 1 + random.below(48 << 10)];
+        // A world has an end: whatever is large does not go byte by byte.
+        let least = totals[0].max(totals[1]) / 2000;
+        let piece = [1 + random.below(48 << 10), 1 + random.below(48 << 10)].map(|piece| piece.max(least));
         Self { totals, closer, ending, patience, piece }
     }
 
