@@ -18,7 +18,7 @@ pub(super) const ROUTES: [&str; 7] =
 const CALM_SERVICE: u64 = 100_000;
 
 /// Bounds that a busy world meets all the time.
-fn narrow(tight: Limits) -> Limits {
+fn narrow(tight: &Limits) -> Limits {
     Limits {
         receive_max: 2 * 1024,
         send_max: 3 * 1024,
@@ -58,7 +58,7 @@ fn narrow(tight: Limits) -> Limits {
         tunnel_stream_window: 16 * 1024,
         tunnel_stream_bytes: 20 * 1024,
         tunnel_session_bytes: 40 * 1024,
-        ..tight
+        ..tight.clone()
     }
 }
 
@@ -91,7 +91,7 @@ impl Settings {
         let limits = match self.bounds {
             0 => base,
             1 => tight,
-            _ => narrow(tight),
+            _ => narrow(&tight),
         };
         Arc::new(limits)
     }
