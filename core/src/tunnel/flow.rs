@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::session::{Cx, Tunnel};
-use super::stream::{BODY_MAX, BODY_MAX_OURS, State};
+use super::stream::{BODY_MAX, BODY_MAX_OURS, Paused, State};
 use super::{ClientSession, Content, EOF, StreamEnd, StreamId, TunnelNotice, data_cost};
 use crate::{Frame, Limits, Mark};
 
@@ -87,8 +87,8 @@ impl Tunnel {
         stream.held += cost;
         self.brake(id, cx.limits());
         let Some(stream) = self.table.get(id) else { return };
-        // An original that has paused us holds back itself, and would take our pause for its own, until we ask it to go on.
-        let holds_back = !is_peer_ours && stream.paused.is_some_and(|paused| paused.asked_at.is_none());
+        // An original that has paused us holds back itself, and would take our pause for its own.
+        let holds_back = !is_peer_ours && stream.paused.as_mut().is_some_and(Paused::holds_back);
         let may_pause = !stream.we_paused && stream.credit.is_none() && !holds_back;
         if may_pause && u64::from(stream.held) > mark {
             (stream.we_paused, stream.must_wake) = (true, false);

@@ -40,6 +40,16 @@ pub(super) struct Paused {
     is_probed: bool,
     /// Whether that one message may still go.
     pub(super) may_send: bool,
+    /// Whether data has come since the pause: one message may have been on its way between the two.
+    has_written: bool,
+}
+
+impl Paused {
+    /// Data has come. Says whether an original still holds back, as one does that has paused us: not if it was asked to
+    /// go on, be it by a resume that has crossed its pause. Then it writes on.
+    pub(super) fn holds_back(&mut self) -> bool {
+        !core::mem::replace(&mut self.has_written, true) && self.asked_at.is_none()
+    }
 }
 
 /// What a step of the probe asks for.
@@ -176,7 +186,14 @@ impl Stream {
             Some(paused) if paused.asked_at.is_none() => paused.probe_at,
             _ => must_probe.then(|| now + self.probe_delay),
         };
-        self.paused = Some(Paused { since, probe_at, asked_at: None, is_probed: false, may_send: false });
+        self.paused = Some(Paused {
+            since,
+            probe_at,
+            asked_at: None,
+            is_probed: false,
+            may_send: false,
+            has_written: false,
+        });
     }
 
     /// Data may flow again; says whether it could not before.

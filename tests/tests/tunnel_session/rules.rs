@@ -69,6 +69,22 @@ fn an_original_that_was_asked_to_go_on_is_paused_like_any_other() {
     assert_eq!(said(&end, Content::Pause), 1);
 }
 
+/// Its flag was cleared by a resume of ours that was on its way when it paused: it does not know that it has paused us.
+#[test]
+fn an_original_that_writes_on_behind_its_own_pause_is_paused() {
+    let limits = Limits { tunnel_stream_pause: 4096, ..Limits::default() };
+    let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+    end.accept(2);
+    for (at, paused) in [(0, 0), (1, 1), (2, 1)] {
+        if at == 0 {
+            end.receive(2, Content::Pause);
+        }
+        end.receive(2, Content::Data(Bytes::from_static(&[0; 8192])));
+        let said = end.sent.iter().filter(|message| message.content == Content::Pause).count();
+        assert_eq!(said, paused, "after message {at}");
+    }
+}
+
 #[test]
 fn data_for_nobody_is_answered_once() {
     let mut end = End::role(Role::Client);
