@@ -109,7 +109,7 @@ impl DialPolicy {
                 HostPattern::Name(one) => one == name && !is_special(address),
                 // Who owns one name below the domain shall not reach what listens on this machine alone.
                 HostPattern::Below(domain) => {
-                    name.ends_with(domain.as_str()) && !is_special(address) && !address.is_loopback()
+                    is_below(name, domain) && !is_special(address) && !address.is_loopback()
                 }
                 HostPattern::Any | HostPattern::Network(_) => covers_address(host, address),
             },
@@ -138,11 +138,16 @@ fn may_lead_to(host: &HostPattern, name: &str) -> bool {
     match host {
         HostPattern::Any => true,
         HostPattern::Name(one) => one == name,
-        HostPattern::Below(domain) => name.ends_with(domain.as_str()),
+        HostPattern::Below(domain) => is_below(name, domain),
         // Only one name leads to this machine: others need not be asked for.
         HostPattern::Network(network) if network.is_loopback() => {
-            name == "localhost" || name.ends_with(".localhost")
+            name == "localhost" || is_below(name, ".localhost")
         }
         HostPattern::Network(_) => true,
     }
+}
+
+/// `domain` begins with its dot.
+fn is_below(name: &str, domain: &str) -> bool {
+    name.len() > domain.len() && name.ends_with(domain)
 }
