@@ -252,7 +252,7 @@ impl Sim<'_> {
         end.phase = Phase::Flushing(now + grace.as_micros() as u64);
         end.reason = Some(reason);
         end.mailbox.clear();
-        let (user, peer, side) = (end.user, end.peer, end.side);
+        let (user, peer, side, link) = (end.user, end.peer, end.side, end.link);
         if let Some(gateway) = end.gateway {
             self.delist(gateway, id);
         }
@@ -265,7 +265,7 @@ impl Sim<'_> {
                 told.retain(|(end, _), _| *end != id);
             }
             if self.users[user].end == Some(peer) {
-                self.check_fair(user, reason);
+                self.check_fair(user, link, reason);
                 self.users[user].verdict = Some(reason);
             }
         } else {
@@ -275,11 +275,11 @@ impl Sim<'_> {
     }
 
     /// Nobody is thrown out for what it said in order. Bounds that are very tight refuse what is long.
-    fn check_fair(&self, user: usize, reason: CloseReason) {
+    fn check_fair(&self, user: usize, link: usize, reason: CloseReason) {
         let is_cut = matches!(reason, CloseReason::Violation(Violation::Unfinished | Violation::Truncated));
         let is_tight = self.plan.settings.bounds > 1;
         if let CloseReason::Violation(violation) = reason
-            && self.users[user].is_trusted
+            && self.links[link].is_trusted
             && !is_cut
             && !is_tight
         {
@@ -358,7 +358,7 @@ impl Sim<'_> {
     pub(super) fn route_at(&mut self, index: usize, from: Option<usize>, route: &Route) {
         if let Route::Publish { push, .. } = route {
             let is_trusted =
-                from.and_then(|id| self.ends[id].as_ref()).is_none_or(|end| self.users[end.user].is_trusted);
+                from.and_then(|id| self.ends[id].as_ref()).is_none_or(|end| self.links[end.link].is_trusted);
             self.ledger.published(from.unwrap_or(0), push.body(), is_trusted);
         }
         let actions = self.gateways[index].ask(self.now, from, route);

@@ -47,10 +47,14 @@ impl Sim<'_> {
                 line.ways.iter_mut().for_each(|way| way.slowness = extra);
                 self.agenda.enter(until, What::Cure(index));
             }
-            Harm::Spoil => line.ways[0].spoils = extra as usize,
+            Harm::Spoil => {
+                line.ways[0].spoils = extra as usize;
+                line.is_trusted = false;
+            }
             Harm::Deaf => self.hold(client, until, |end| &mut end.deaf_until),
             Harm::Lie if self.users[whom].plan.kind == Kind::Peer => {
                 self.users[whom].is_trusted = false;
+                line.is_trusted = false;
                 self.lie(client, extra);
             }
             Harm::Nap => self.hold(server, until, |end| &mut end.naps_until),

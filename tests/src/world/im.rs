@@ -391,7 +391,7 @@ impl Sim<'_> {
                 }
                 UserAction::Call { conn, ticket, name, data, .. } if !is_silent => {
                     let end = self.ends.get(conn.0 as usize).and_then(Option::as_ref);
-                    if end.is_none_or(|end| !self.users[end.user].is_trusted) {
+                    if end.is_none_or(|end| !self.links[end.link].is_trusted) {
                         self.ledger.distrust(data.as_bytes());
                     }
                     self.put_off(home, span, Later::Answer(conn, ticket, name, data));

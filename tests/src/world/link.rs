@@ -249,11 +249,20 @@ pub(super) struct Link {
     pub(super) reset: [bool; 2],
     /// Whether it carries a byte stream; if not, whole messages.
     pub(super) is_stream: bool,
+    /// Whether all that the user says on it arrives as it was said. What was spoilt stays spoilt: it may be on its way
+    /// still when the user is well-behaved again, or has left.
+    pub(super) is_trusted: bool,
 }
 
 impl Link {
     pub(super) fn new(nature: Nature, is_stream: bool, seed: u64, ends: [usize; 2]) -> Self {
         let way = |salt| Way::new(nature, Random::new(seed ^ salt));
-        Self { ways: [way(0x6c65_6674), way(0x72_6967_6874)], ends, reset: [false; 2], is_stream }
+        Self {
+            ways: [way(0x6c65_6674), way(0x72_6967_6874)],
+            ends,
+            reset: [false; 2],
+            is_stream,
+            is_trusted: true,
+        }
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct User {
     /// Since when it is ready.
     pub(super) since: u64,
     pub(super) is_connecting: bool,
-    /// Whether what it sends arrives as it was sent.
+    /// Whether what it sends on lines from now on arrives as it was sent.
     pub(super) is_trusted: bool,
     /// What its lines do to what it sends.
     pub(super) spoils: usize,
@@ -200,7 +200,7 @@ impl<'p> Sim<'p> {
             &mut Desk<'_>,
         ) -> Vec<crate::memory::line::Effect>,
     {
-        let Self { ends, gateways, users, plan, ledger, agenda, random, said, now, stage, .. } = self;
+        let Self { ends, gateways, links, plan, ledger, agenda, random, said, now, stage, .. } = self;
         let Some(end) = ends[id].as_mut() else { return };
         let clock = end.gateway.map_or_else(
             || linkspan_core::Instant::from_micros(*now),
@@ -210,7 +210,7 @@ impl<'p> Sim<'p> {
             time: *now,
             end: id,
             peer: end.peer,
-            is_trusted: users[end.user].is_trusted,
+            is_trusted: links[end.link].is_trusted,
             gateway: end.gateway.map(|gateway| &mut gateways[gateway]),
             plan,
             ledger,

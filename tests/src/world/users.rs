@@ -233,6 +233,7 @@ impl Sim<'_> {
         let ids = [first, first + 1];
         let mut line = Link::new(nature, is_stream, salted(self.plan.seed, 1000 + link as u64), ids);
         line.ways[0].spoils = self.users[index].spoils;
+        line.is_trusted = self.users[index].is_trusted;
         self.links.push(line);
         for (side, part) in parts.into_iter().enumerate() {
             self.ends[ids[side]] = Some(Box::new(End {
