@@ -222,7 +222,7 @@ pub enum StreamEnd {
     Error(Bytes),
     /// This side's application ended it.
     Finished,
-    /// The peer no longer knows it.
+    /// The peer no longer knows it, or does not know it yet after all this time. It was told that this end does not either.
     Stale,
     /// The dial took longer than [`Limits::tunnel_dial_timeout`](crate::Limits::tunnel_dial_timeout).
     DialTimeout,

@@ -244,7 +244,8 @@ impl Tunnel {
         self.reschedule(id, cx);
     }
 
-    /// Ends what the peer no longer knows; nothing that is so young that the list may have crossed it.
+    /// Ends what the peer no longer knows; nothing that is so young that the list may have crossed it. The peer is told
+    /// nevertheless: its list may be from before our dial, however long ago, and then it still gets that one.
     fn handle_sync(&mut self, body: &Bytes, cx: &mut Cx<'_>) -> Result<(), Violation> {
         for wire in sync_ids(body).ok_or(Violation::MessageInvalid)? {
             if let Some(id) = self.table.find(wire)
@@ -262,7 +263,7 @@ impl Tunnel {
             let is_old = now - stream.opened_at >= grace;
             let is_silent = now - stream.heard_at >= grace;
             if is_missing && is_old && (is_silent || was_missing) {
-                self.end(id, StreamEnd::Stale, None, cx);
+                self.end(id, StreamEnd::Stale, Some(Bytes::from_static(b"missing in your list")), cx);
             }
         }
         Ok(())

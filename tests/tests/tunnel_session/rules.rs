@@ -146,7 +146,40 @@ fn a_stale_stream_goes_with_a_list_and_a_young_one_stays() {
     assert!(ended(&server).is_empty(), "heard from just now");
     server.receive(0, Content::sync([].into_iter()));
     assert_eq!(ended(&server), [&StreamEnd::Stale]);
-    assert!(server.errors(2).is_empty(), "silently");
+    assert_eq!(server.errors(2), [text("missing in your list")]);
+    server.receive(2, Content::Data(text("late")));
+    assert_eq!(server.errors(2).len(), 1, "it was told");
+}
+
+/// The peer was frozen: its list is from before our dial, and comes long after it. Unless it is told, it dials, and keeps
+/// for ever what nobody here knows.
+#[test]
+fn a_dial_that_comes_behind_the_list_that_ended_it_leaves_nothing_at_the_peer() {
+    for writes in [false, true] {
+        let [mut server, mut client] = [Role::Server, Role::Client].map(End::role);
+        let stream = server.dial();
+        if writes {
+            server.command(TunnelCommand::Data { stream, body: text("hello") });
+        }
+        server.wait(Duration::from_secs(11));
+        server.receive(0, Content::sync([].into_iter()));
+        assert_eq!(ended(&server), [&StreamEnd::Stale]);
+        for message in std::mem::take(&mut server.sent) {
+            client.receive(message.stream, message.content);
+        }
+        assert_eq!(ended(&client), [&StreamEnd::Error(text("missing in your list"))]);
+        if let Some(TunnelNotice::Data { stream, body }) = client.notices.get(1).cloned() {
+            let cost = linkspan_core::tunnel::data_cost(&body);
+            client.command(TunnelCommand::Read { stream, cost });
+        }
+        assert_eq!((client.machine.dialect().streams(), client.machine.dialect().held()), (0, 0));
+        // What it sends before it hears of the end is answered by nothing more, and so is the end.
+        server.receive(2, Content::Data(text("late")));
+        for message in std::mem::take(&mut client.sent) {
+            server.receive(message.stream, message.content);
+        }
+        assert_eq!((server.sent.len(), server.closed, client.closed), (0, None, None));
+    }
 }
 
 #[test]
