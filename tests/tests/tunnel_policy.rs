@@ -392,3 +392,16 @@ proptest! {
         prop_assert!(!is_special || policy(&[&rule]).check(&destination).is_err(), "{} allows {}", rule, address);
     }
 }
+
+#[test]
+fn a_name_is_looked_up_only_if_a_rule_may_allow_where_it_leads() {
+    for (rule, allowed, refused) in [
+        ("tcp/db.example:80", "db.example:80", "elsewhere:80"),
+        ("tcp/*.example:80", "db.example:80", "example:80"),
+        ("tcp/127.0.0.0/8:80", "localhost:80", "elsewhere:80"),
+        ("tcp/127.0.0.0/8:80", "db.localhost:80", "notlocalhost:80"),
+    ] {
+        let policy = policy(&[rule]);
+        assert!(allows(&policy, allowed) && !allows(&policy, refused), "{rule}");
+    }
+}

@@ -6,6 +6,8 @@ mod bounds;
 mod credit;
 #[path = "tunnel_session/echo.rs"]
 mod echo;
+#[path = "tunnel_session/edges.rs"]
+mod edges;
 #[path = "tunnel_session/limits.rs"]
 mod limits;
 #[path = "tunnel_session/rules.rs"]

@@ -347,3 +347,24 @@ fn guesses_from_ever_new_addresses_do_not_fill_the_memory() {
     gate.sweep(at(60_000));
     assert_eq!(gate.addresses(), 0);
 }
+
+/// What the connections of an address count on is counted once, and no longer when they are gone.
+#[test]
+fn a_pace_is_counted_for_as_long_as_it_is_there() {
+    let mut gate = gate(Limits { messages_per_second: 10, messages_burst: 10, ..limits() });
+    let fresh = gate.footprint();
+    let mut footprints = Vec::new();
+    for now in [0, 60_000] {
+        for text in ["10.0.0.1", "10.0.0.2", "10.0.0.1"] {
+            gate.admit(at(now), address(text)).unwrap();
+            assert!(gate.pace(address(text)).is_some());
+        }
+        footprints.push(gate.footprint());
+        for text in ["10.0.0.1", "10.0.0.2", "10.0.0.1"] {
+            gate.release(address(text));
+        }
+        gate.sweep(at(now + 30_000));
+        assert_eq!((gate.addresses(), gate.footprint()), (0, fresh));
+    }
+    assert_eq!(footprints[0], footprints[1]);
+}

@@ -167,3 +167,15 @@ fn a_frame_is_empty_without_head_and_body() {
         assert_eq!((frame.len(), frame.is_empty()), (len, len == 0));
     }
 }
+
+/// The references above add with the same function, so this one says the numbers.
+#[test]
+fn what_has_left_is_added_up() {
+    let mut flushed = Flushed::default();
+    let mut sums = Vec::new();
+    for (body, is_lossy) in [(1000, true), (2000, false), (3000, true), (1000, true)] {
+        flushed.add(&frame(1, 0, body, is_lossy));
+        sums.push((flushed.cost, flushed.lossy));
+    }
+    assert_eq!(sums, [(1000, 1), (3000, 1), (6000, 2), (7000, 3)]);
+}

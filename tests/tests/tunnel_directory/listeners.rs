@@ -102,3 +102,14 @@ fn no_event_tells_of_more_than_a_few_hundred_and_what_changes_meanwhile_is_told_
     assert_eq!(view, real.collect());
     assert_eq!(told, 1000 + 3 - 2 + 1, "600 and 1000 went before it heard of them");
 }
+
+#[test]
+fn an_announcement_of_changes_is_full_with_256() {
+    let mut desk = Desk::plain();
+    assert_eq!((listen(&mut desk, 9), ready(&mut desk, 9)), (vec![], vec![]));
+    for conn in 100..=400 {
+        desk.add(conn, &format!("client{conn}"));
+    }
+    // The first one was told at once.
+    assert_eq!([(); 3].map(|()| ready(&mut desk, 9).len()), [256, 44, 0]);
+}
