@@ -11,5 +11,6 @@ mod small_machines {
     mod limits;
     mod outbox;
     mod redial;
+    mod time;
     mod wheel;
 }
