@@ -28,6 +28,15 @@ pub(crate) struct Story {
 }
 
 impl Story {
+    /// Takes out what the originals do not say: that a stream has ended because a list misses it.
+    pub(crate) fn take_stale(&mut self) -> usize {
+        let stale = Deed::Ended("missing in your list".to_owned());
+        let count = |story: &Self| story.streams.values().map(Vec::len).sum::<usize>();
+        let before = count(self);
+        self.streams.values_mut().for_each(|deeds| deeds.retain(|deed| *deed != stale));
+        before - count(self)
+    }
+
     /// Adds a message. An end counts once, and nothing after it: the originals say it up to three times, and write to
     /// streams whose end they have just heard of.
     pub(crate) fn add(&mut self, wire: i64, content: &Content) {
