@@ -7,7 +7,7 @@
 //! time, seeds and ids come in through the door. That makes the same code run under Tokio, smol, blocking threads, a
 //! readiness loop, WebAssembly, and a simulator that replays a year of a hostile network.
 //!
-//! - [`Connection`] is one socket's protocol, with a [`Dialect`] inside ([`pomelo`], [`chat`] or [`im`]).
+//! - [`Connection`] is one socket's protocol, with a [`Dialect`] inside ([`pomelo`], [`chat`], [`im`] or [`tunnel`]).
 //! - [`hub`] is one shard of registry and routing: sessions by key, groups, publish.
 //! - [`services`] decides which node answers a route.
 //! - [`gate`], [`rate`], [`backoff`], [`redial`], [`drain`] and [`wheel`] are the small machines around them.

@@ -195,7 +195,8 @@ pub enum TunnelNotice {
         /// How much, in cost.
         cost: u32,
     },
-    /// The stream is over; its data came before.
+    /// The stream is over; its data came before, and [`Read`](TunnelCommand::Read) is still owed for it. No
+    /// [`Sent`](Self::Sent) comes for what was not sent.
     Ended {
         /// Which.
         stream: StreamId,
