@@ -275,7 +275,11 @@ impl Machine for Drain {
     }
 
     fn handle_timeout(&mut self, now: Instant, actions: &mut Actions<Action>) {
-        self.now = self.now.max(now);
+        let now = self.now.max(now);
+        if self.next_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        self.now = now;
         if self.deadlines.take_passed(Timer::Cap as usize, self.now) {
             return self.abort(actions);
         }

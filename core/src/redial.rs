@@ -156,14 +156,18 @@ impl Machine for Redial {
     }
 
     fn handle_timeout(&mut self, now: Instant, actions: &mut Actions<Action>) {
-        self.now = self.now.max(now);
+        let now = self.now.max(now);
+        if self.next_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        self.now = now;
         match self.state {
-            State::Waiting(at) if at <= self.now => self.dial(actions),
-            State::Dialling(until) if until <= self.now => {
+            State::Waiting(_) => self.dial(actions),
+            State::Dialling(_) => {
                 actions.push(Action::Abandon);
                 self.lost(actions);
             }
-            _ => {}
+            State::Connected(_) | State::Finished => {}
         }
     }
 

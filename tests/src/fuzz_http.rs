@@ -5,10 +5,10 @@ use std::time::Duration;
 use linkspan_core::http::path;
 use linkspan_core::http::pool::{Config, Event, Pool, RequestId, Stage, UpstreamId};
 use linkspan_core::http::router::{Decision, RegisterError, Router, Style};
-use linkspan_core::{Actions, Instant, Machine, json};
+use linkspan_core::{Instant, Machine, json};
 use serde_json::Value;
 
-use crate::harness::Script;
+use crate::harness::{Checked, Script};
 use crate::models::pool::{Key, Model};
 use crate::models::router::{METHODS, Plain, Verdict, decide};
 
@@ -146,30 +146,25 @@ pub fn http_pool(data: &[u8]) {
         idle_timeout: some(1).map(|_| Duration::from_micros(10)),
         keep_alive: some(8) != Some(8),
     };
-    let (mut pool, mut model) = (Pool::<Key>::new(config.clone()), Model::new(config));
+    let mut pool = Checked::idle(Pool::<Key>::new(config.clone())).without_digests();
+    let mut model = Model::new(config);
     let (mut now, mut next) = (Instant::ORIGIN, 100);
     while !script.is_over() {
-        let mut actions = Actions::new();
         next += 1;
-        let expected = if script.choose(8) == 0 {
+        let (actions, expected) = if script.choose(8) == 0 {
             let until = now + Duration::from_micros([1, 9, 10, 11, 25][script.choose(5)]);
             now = model.deadline().map_or(until, |at| at.min(until));
-            pool.handle_timeout(now, &mut actions);
-            model.timeout(now)
+            (pool.timeout(now), model.timeout(now))
         } else {
             let event = pool_event(&mut script, &model, next);
-            pool.handle_event(now, event.clone(), &mut actions);
-            model.event(now, event)
+            (pool.step(now, event.clone()), model.event(now, event))
         };
-        assert_eq!(actions.as_slice(), expected);
+        assert_eq!(actions, expected);
         assert_eq!(pool.next_timeout(), model.deadline());
-        assert!(pool.next_timeout().is_none_or(|due| due > now), "no spin");
         assert_eq!((pool.dials(), pool.idle()), (model.dials.len(), model.idle.len()));
     }
     let mut end = |event: Event<Key>| {
-        let mut actions = Actions::new();
-        pool.handle_event(now, event.clone(), &mut actions);
-        assert_eq!(actions.as_slice(), model.event(now, event));
+        assert_eq!(pool.step(now, event.clone()), model.event(now, event));
         (model.dials.first().map(|dial| dial.id), model.busy.first().map(|conn| conn.id))
     };
     let mut left = end(Event::CloseIdle);

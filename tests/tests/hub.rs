@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use linkspan_core::hub::{Action, Address, Admission, Badge, Config, Event, Hub, Recipients, Refusal};
 use linkspan_core::{
-    Actions, CloseReason, ConnId, Delivery, GroupId, Instant, Key, Limits, Machine, Mark, Overflow, Push,
-    Route, To,
+    CloseReason, ConnId, Delivery, GroupId, Instant, Key, Limits, Mark, Overflow, Push, Route, To,
 };
+use linkspan_tests::harness::Checked;
 use linkspan_tests::laws;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -33,19 +33,17 @@ fn push(text: &'static str) -> Push {
     Push::new(&b"onTest"[..], text.as_bytes(), Overflow::Close)
 }
 
-fn hub(admission: Admission, group_members: u32) -> Hub<Mailbox> {
+fn hub(admission: Admission, group_members: u32) -> Checked<Hub<Mailbox>> {
     // Everything happens in one instant; storms have tests of their own.
     let limits = Arc::new(Limits { group_members, replacements: 0, ..Limits::default() });
-    Hub::new(Config { seed: 7, admission, limits })
+    Checked::idle(Hub::new(Config { seed: 7, admission, limits }))
 }
 
-fn perform(hub: &mut Hub<Mailbox>, event: Event<Mailbox>) -> Vec<Action<Mailbox>> {
-    let mut actions = Actions::new();
-    hub.handle_event(Instant::ORIGIN, event, &mut actions);
-    actions.into_iter().collect()
+fn perform(hub: &mut Checked<Hub<Mailbox>>, event: Event<Mailbox>) -> Vec<Action<Mailbox>> {
+    hub.step(Instant::ORIGIN, event)
 }
 
-fn route(hub: &mut Hub<Mailbox>, from: u64, route: Route) -> Vec<Action<Mailbox>> {
+fn route(hub: &mut Checked<Hub<Mailbox>>, from: u64, route: Route) -> Vec<Action<Mailbox>> {
     perform(hub, Event::Routed { from: Some(address(from)), route })
 }
 

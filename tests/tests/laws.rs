@@ -3,6 +3,11 @@
 //! The harness checks most of them after every step (see `linkspan_tests::harness`); here are the lives that it is led
 //! through, and the laws that compare two lives.
 
+#[path = "laws/late.rs"]
+mod late;
+#[path = "laws/unlawful.rs"]
+mod unlawful;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,18 +129,6 @@ proptest! {
             station.log()
         };
         prop_assert_eq!(history(std::slice::from_ref(&stream)), history(&pieces(&stream, cuts)));
-    }
-
-    /// One jump over many periods has at most one heartbeat, and then goes on as if nothing was missed (A6).
-    #[test]
-    fn late_timers_collapse(periods in 1_u64..1000, extra in 0_u64..30_000_000) {
-        let mut station = working(Limits { silence: None, ..Limits::default() });
-        let from = station.now();
-        let late = from + Duration::from_secs(30) * periods as u32 + Duration::from_micros(extra);
-        station.timeout(late);
-        prop_assert_eq!(station.waiting(), 1, "one heartbeat");
-        station.flush(late, 1);
-        prop_assert_eq!(station.next_timeout(), Some(late + Duration::from_secs(30)));
     }
 
     /// Heartbeats are timed by us alone: as many arrive as they like, we send at most one per interval (C4).

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use linkspan_core::services::{Action, Config, Event, NodeId, Services, Target, split};
 use linkspan_core::{Actions, ConnId, Instant, Machine, Mark, ServiceName};
+use linkspan_tests::harness::Checked;
 use linkspan_tests::laws;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -140,19 +141,20 @@ proptest! {
         steps in vec(any_step(), 0..200),
     ) {
         let config = Config { seed, bindings_per_connection, bindings, ..Config::default() };
-        let mut services = Services::new(config.clone());
+        let mut services = Checked::idle(Services::new(config.clone()));
         let start = services.footprint();
         let mut model = Model::default();
         for step in steps {
             match step {
                 Step::Event(event) => {
                     let lost = model.apply(&event);
-                    assert_eq!(perform(&mut services, event), vec![Action::Mark(Mark::BindingLost); lost]);
+                    let lost = vec![Action::Mark(Mark::BindingLost); lost];
+                    assert_eq!(services.step(Instant::ORIGIN, event), lost);
                 }
                 Step::Resolve(conn, which) => {
                     let conn = ConnId(conn);
                     let route = format!("{}.Do", NAMES[which]);
-                    let target = services.resolve(conn, route.as_bytes());
+                    let target = services.alter(|services| services.resolve(conn, route.as_bytes()));
                     model.check(conn, NAMES[which], target, &config);
                 }
             }
@@ -162,7 +164,7 @@ proptest! {
         }
         let nodes = (0..4).map(|node| Event::NodeDown(NodeId(node)));
         for event in nodes.chain(NAMES.map(|local| Event::LocalRemoved(name(local)))) {
-            perform(&mut services, event);
+            services.step(Instant::ORIGIN, event);
         }
         assert_eq!([services.bindings(), services.nodes(), services.services()], [0; 3]);
         assert_eq!(services.footprint(), start, "what was known was given back");

@@ -281,10 +281,11 @@ impl Machine for Door {
     }
 
     fn handle_timeout(&mut self, now: Instant, actions: &mut Actions<DoorAction>) {
-        self.now = self.now.max(now);
-        if self.next_timeout().is_none_or(|due| due > self.now) {
+        let now = self.now.max(now);
+        if self.next_timeout().is_none_or(|due| due > now) {
             return;
         }
+        self.now = now;
         match self.state {
             State::Reserving | State::Checking => self.reject(Rejection::Unavailable, actions),
             State::Upgrading => self.end(Some(DoorAction::Abort), true, actions),

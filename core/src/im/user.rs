@@ -409,10 +409,12 @@ impl Machine for User {
     }
 
     fn handle_timeout(&mut self, now: Instant, actions: &mut Actions<UserAction>) {
-        self.now = self.now.max(now);
-        if let State::LoggingIn { session, deadline, .. } = &self.state
-            && *deadline <= self.now
-        {
+        let now = self.now.max(now);
+        if self.next_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        self.now = now;
+        if let State::LoggingIn { session, .. } = &self.state {
             let session = *session;
             self.logged_in(session, Fault::NotLoaded.into(), actions);
             actions.push(UserAction::Ended(session));

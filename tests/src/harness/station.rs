@@ -133,7 +133,7 @@ where
 
     /// The connection, to look at.
     pub fn connection(&self) -> &Connection<D> {
-        self.checked.machine()
+        &self.checked
     }
 
     /// The latest time seen.

@@ -64,17 +64,17 @@ impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Typed<D> {
 
     /// Whether the application should say more now.
     pub(crate) fn has_room(&self) -> bool {
-        self.checked.machine().has_room()
+        self.checked.has_room()
     }
 
     /// How many messages it has read since it was asked last.
     pub(crate) fn take_messages(&mut self) -> u32 {
-        self.checked.machine_mut().take_messages()
+        self.checked.alter(Connection::take_messages)
     }
 
     /// The connection, to look at.
     pub(crate) fn connection(&self) -> &Connection<D> {
-        self.checked.machine()
+        &self.checked
     }
 }
 
@@ -118,11 +118,11 @@ impl<D: Dialect<Command: Debug, Notice: Debug> + Debug + 'static> Line for Typed
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.checked.machine().next_timeout()
+        self.checked.next_timeout()
     }
 
     fn wants_read(&self) -> bool {
-        self.checked.machine().wants_read()
+        self.checked.wants_read()
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

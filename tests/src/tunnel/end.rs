@@ -11,11 +11,13 @@ use linkspan_core::{
     Action, Actions, CloseReason, Connection, Event, Flushed, Instant, Limits, Machine, Mark, Opcode,
 };
 
+use crate::harness::{Checked, footprint_max};
+
 /// One end under test: what it sends, tells, counts.
 #[derive(Debug)]
 pub struct End {
-    /// The machine.
-    pub machine: Connection<Tunnel>,
+    /// The machine, every step of which is checked.
+    pub machine: Checked<Connection<Tunnel>>,
     /// The time.
     pub now: Instant,
     /// What it has sent.
@@ -42,12 +44,11 @@ impl End {
     /// If the bounds are not valid.
     pub fn new(config: TunnelConfig, limits: Limits) -> Self {
         limits.validate().expect("valid limits");
-        let mut actions = Actions::new();
-        let machine =
-            Connection::new(Tunnel::new(Arc::new(config)), Arc::new(limits), Instant::ORIGIN, &mut actions);
+        let (mut actions, now, most) = (Actions::new(), Instant::ORIGIN, footprint_max(&limits));
+        let machine = Connection::new(Tunnel::new(Arc::new(config)), Arc::new(limits), now, &mut actions);
         let mut end = Self {
-            machine,
-            now: Instant::ORIGIN,
+            machine: Checked::new(machine, actions, now, most),
+            now,
             sent: Vec::new(),
             pings: 0,
             unflushed: Flushed::default(),
@@ -56,8 +57,16 @@ impl End {
             closed: None,
             flush_at_once: true,
         };
-        end.perform(actions);
+        let begin = end.machine.begin();
+        end.perform(begin);
         end
+    }
+
+    /// The same, without comparing states: for many steps with much in them.
+    #[must_use]
+    pub fn without_digests(mut self) -> Self {
+        self.machine = self.machine.without_digests();
+        self
     }
 
     /// An end with all defaults.
@@ -65,7 +74,7 @@ impl End {
         Self::new(TunnelConfig::new(role), Limits::default())
     }
 
-    fn perform(&mut self, actions: Actions<Action<TunnelNotice>>) {
+    fn perform(&mut self, actions: Vec<Action<TunnelNotice>>) {
         for action in actions {
             match action {
                 Action::Send(frame) => {
@@ -93,8 +102,7 @@ impl End {
     ///
     /// If it asks for what a tunnel never needs.
     pub fn event(&mut self, event: Event<TunnelCommand>) {
-        let mut actions = Actions::new();
-        self.machine.handle_event(self.now, event, &mut actions);
+        let actions = self.machine.step(self.now, event);
         self.perform(actions);
     }
 
@@ -131,12 +139,17 @@ impl End {
         let end = self.now + span;
         while let Some(due) = self.machine.next_timeout().filter(|due| *due <= end) {
             self.now = due.max(self.now);
-            let mut actions = Actions::new();
-            self.machine.handle_timeout(self.now, &mut actions);
+            let actions = self.machine.timeout(self.now);
             self.perform(actions);
-            assert!(self.machine.next_timeout().is_none_or(|next| next > due), "the deadline stays");
         }
         self.now = end;
+    }
+
+    /// Lets time pass, and is woken once whatever was due meanwhile.
+    pub fn sleep(&mut self, span: Duration) {
+        self.now = self.now + span;
+        let actions = self.machine.timeout(self.now);
+        self.perform(actions);
     }
 
     /// The application dials.

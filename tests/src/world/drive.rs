@@ -320,10 +320,7 @@ impl Sim<'_> {
             if side == 0 {
                 gateway.gate.release(end.address);
             }
-            let now = gateway.clock(self.now);
-            let gone = linkspan_core::services::Event::ConnClosed(linkspan_core::ConnId(id as u64));
-            let mut actions = linkspan_core::Actions::new();
-            linkspan_core::Machine::handle_event(&mut gateway.services, now, gone, &mut actions);
+            gateway.unbind(self.now, id);
             self.tell_drain(index, drain::Event::Closed);
         }
         if side == 1 {

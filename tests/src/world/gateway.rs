@@ -10,14 +10,13 @@ use linkspan_core::gate::Gate;
 use linkspan_core::hub::directory::{self, Directory};
 use linkspan_core::hub::{Action, Address, Config, Event, Hub, PlatformSet};
 use linkspan_core::services::{self, NodeId, Services};
-use linkspan_core::{
-    Actions, ConnId, Delivery, GroupId, Instant, Key, Limits, Machine, Mark, Route, ServiceName, To,
-};
+use linkspan_core::{ConnId, Delivery, GroupId, Instant, Key, Limits, Mark, Route, ServiceName, To};
 
 use super::im::House;
 use super::mesh::{Guests, peer_name};
 use super::plan::{Plan, salted};
 use super::web::Web;
+use crate::harness::Checked;
 
 /// Where a gateway's clock stands when the world begins: late enough to be turned back.
 const START: u64 = 1_000_000_000_000;
@@ -83,7 +82,7 @@ impl<K: Ord + Clone> Table<K> {
 }
 
 /// Who reaches which agent.
-pub(super) type Mesh = Directory<usize>;
+pub(super) type Mesh = Checked<Directory<usize>>;
 
 /// One gateway.
 pub(super) struct Gateway {
@@ -98,13 +97,13 @@ pub(super) struct Gateway {
     pub(super) skew: i64,
     pub(super) was_turned_back: bool,
     pub(super) limits: Arc<Limits>,
-    shards: Vec<Hub<usize>>,
+    shards: Vec<Checked<Hub<usize>>>,
     seed: u64,
-    pub(super) services: Services,
+    pub(super) services: Checked<Services>,
     /// Remote nodes that answer.
     pub(super) nodes: BTreeSet<NodeId>,
     pub(super) gate: Gate,
-    pub(super) drain: Option<Drain>,
+    pub(super) drain: Option<Checked<Drain>>,
     pub(super) backoff: Backoff,
     pub(super) ends: BTreeSet<usize>,
     pub(super) buffered: u64,
@@ -129,17 +128,18 @@ impl Gateway {
         let seed = salted(plan.seed, 0x6777 ^ (index as u64) << 8 ^ life << 24);
         let hub = |shard: u64| {
             let admission = plan.settings.admission();
-            Hub::new(Config { seed: seed ^ shard, admission, limits: Arc::clone(&limits) })
+            let hub = Hub::new(Config { seed: seed ^ shard, admission, limits: Arc::clone(&limits) });
+            Checked::idle(hub).without_digests()
         };
-        let mut services = Services::new(services::Config {
+        let services = Services::new(services::Config {
             seed,
             nodes: if plan.settings.bounds > 0 { 2 } else { 1024 },
             bindings_per_connection: 2,
             ..services::Config::default()
         });
-        let mut none = Actions::new();
+        let mut services = Checked::idle(services).without_digests();
         for local in ["Echo", "Chat", "Room"] {
-            services.handle_event(Instant::ORIGIN, services::Event::LocalAdded(name(local)), &mut none);
+            services.step(Instant::ORIGIN, services::Event::LocalAdded(name(local)));
         }
         Self {
             index,
@@ -159,7 +159,7 @@ impl Gateway {
             ends: BTreeSet::new(),
             buffered: 0,
             house: House::new(&plan.settings, seed),
-            directory: Directory::new(directory::Config {
+            directory: Checked::idle(Directory::new(directory::Config {
                 own: Some(peer_name(index)),
                 peers: (0..plan.settings.gateways as usize)
                     .filter(|at| *at != index)
@@ -167,7 +167,8 @@ impl Gateway {
                     .collect(),
                 order: directory::Order::default(),
                 limits: Arc::clone(&limits),
-            }),
+            }))
+            .without_digests(),
             guests: Guests::default(),
             web: Web::new(life, &plan.settings),
             told: BTreeMap::new(),
@@ -186,8 +187,8 @@ impl Gateway {
         due.as_micros().saturating_add_signed(-self.skew).saturating_sub(START)
     }
 
-    /// The machine that says how it stops.
-    pub(super) fn begin_drain(&mut self, seed: u64) -> &mut Drain {
+    /// Makes the machine that says how it stops.
+    pub(super) fn begin_drain(&mut self, seed: u64) {
         let ends = self.ends.len() as u32;
         self.drain.get_or_insert_with(|| {
             let config = drain::Config {
@@ -197,12 +198,18 @@ impl Gateway {
                 timeout: Duration::from_secs(10),
                 ..drain::Config::default()
             };
-            let mut drain = Drain::new(config);
+            let mut drain = Checked::idle(Drain::new(config)).without_digests();
             for _ in 0..ends {
-                drain.handle_event(Instant::ORIGIN, drain::Event::Opened, &mut Actions::new());
+                drain.step(Instant::ORIGIN, drain::Event::Opened);
             }
             drain
-        })
+        });
+    }
+
+    /// A connection has ended: nothing is remembered for it.
+    pub(super) fn unbind(&mut self, now: u64, end: usize) {
+        let now = self.clock(now);
+        self.services.step(now, services::Event::ConnClosed(ConnId(end as u64)));
     }
 
     /// Remote services come and go.
@@ -215,9 +222,7 @@ impl Gateway {
             self.nodes.remove(&id);
             services::Event::NodeDown(id)
         };
-        let mut actions = Actions::new();
-        self.services.handle_event(now, event, &mut actions);
-        let marks = actions.into_iter().map(|action| match action {
+        let marks = self.services.pass(now, event).map(|action| match action {
             services::Action::Mark(mark) => mark,
             other => panic!("services: {other:?} is new"),
         });
@@ -249,10 +254,7 @@ impl Gateway {
 
     fn step(&mut self, now: u64, shard: usize, event: Event<usize>) -> Vec<Action<usize>> {
         let now = self.clock(now);
-        let hub = &mut self.shards[shard];
-        let mut actions = Actions::new();
-        hub.handle_event(now, event, &mut actions);
-        actions.into_iter().collect()
+        self.shards[shard].step(now, event)
     }
 
     /// Follows in the model what the hub has done, and says what is wrong with it.
@@ -362,7 +364,7 @@ impl Gateway {
             let counts =
                 [hub.sessions(), hub.keys(), hub.reserved(), hub.watchers(), hub.waiting(), hub.groups()];
             assert_eq!(counts, [0; 6], "A9: gateway {}: registrations are left", self.index);
-            hub.sweep(later);
+            hub.alter(|hub| hub.sweep(later));
             assert_eq!(hub.footprint(), 0, "A9: gateway {}: the hub keeps memory", self.index);
         }
         assert_eq!(self.services.bindings(), 0, "A9: gateway {}: bindings are left", self.index);

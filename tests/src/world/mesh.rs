@@ -6,9 +6,10 @@ use bytes::Bytes;
 use linkspan_core::hub::Address;
 use linkspan_core::hub::directory::{Action, Change, Event, Scope};
 use linkspan_core::tunnel::{ClientSession, StreamId, TunnelCommand};
-use linkspan_core::{Actions, ConnId, Instant, Key, Machine};
+use linkspan_core::{ConnId, Instant, Key, Machine};
 
 use super::agenda::What;
+use super::gateway::Mesh;
 use super::plan::{Kind, Op};
 use super::pomelo::key;
 use super::sim::Sim;
@@ -116,7 +117,7 @@ impl Sim<'_> {
             self.gateways[index].guests.set_lively(conn.0 as usize, *is_lively);
         }
         let before = self.gateways[index].directory.next_timeout();
-        self.step_directory(index, |directory, now, actions| directory.handle_event(now, event, actions));
+        self.step_directory(index, |directory, now| directory.step(now, event));
         if self.gateways[index].directory.next_timeout() != before {
             self.arm_directory(index);
         }
@@ -124,28 +125,23 @@ impl Sim<'_> {
 
     /// The deadline of a gateway's directory may have come.
     pub(super) fn directory_due(&mut self, index: usize) {
-        self.step_directory(index, Machine::handle_timeout);
+        self.step_directory(index, Mesh::timeout);
         self.arm_directory(index);
     }
 
     fn arm_directory(&mut self, index: usize) {
         let gateway = &self.gateways[index];
         if let Some(due) = gateway.directory.next_timeout() {
-            self.agenda.enter(gateway.when(due).max(self.now + 1), What::Directory(index));
+            self.agenda.enter(gateway.when(due).max(self.now), What::Directory(index));
         }
     }
 
-    fn step_directory(
-        &mut self,
-        index: usize,
-        step: impl FnOnce(&mut super::gateway::Mesh, Instant, &mut Actions<Action<usize>>),
-    ) {
+    fn step_directory(&mut self, index: usize, step: impl FnOnce(&mut Mesh, Instant) -> Vec<Action<usize>>) {
         let gateway = &mut self.gateways[index];
         let now = gateway.clock(self.now);
-        let mut actions = Actions::new();
-        step(&mut gateway.directory, now, &mut actions);
+        let actions = step(&mut gateway.directory, now);
         // Before any is performed: what one asks for may end a tunnel that another has found.
-        for action in actions.as_slice() {
+        for action in &actions {
             match action {
                 Action::Found { ticket, via, is_peer } => {
                     self.check_found(index, *ticket, Some((via.mailbox, *is_peer)));

@@ -62,7 +62,7 @@ impl Services {
         let Some(gateway) = &mut desk.gateway else { return };
         let request_timeout = gateway.limits.request_timeout.as_micros() as u64;
         let too_large = gateway.limits.send_max as usize + 1;
-        let (is_known, is_there) = match gateway.services.resolve(conn, route) {
+        let (is_known, is_there) = match gateway.services.alter(|services| services.resolve(conn, route)) {
             Target::Local { service, method } => (serve(service, method, &body, orders, desk), true),
             Target::Remote { node, .. } => (true, gateway.nodes.contains(&node)),
             Target::Unknown | Target::Malformed => (false, true),

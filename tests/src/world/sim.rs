@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use linkspan_core::backoff::Backoff;
 use linkspan_core::drain;
-use linkspan_core::{Actions, CloseReason, Machine, Mark};
+use linkspan_core::{CloseReason, Machine, Mark};
 
 use super::agenda::{Agenda, What};
 use super::end::{Desk, End, Phase, Said};
@@ -352,10 +352,7 @@ impl<'p> Sim<'p> {
         let gateway = &mut self.gateways[index];
         let now = gateway.clock(self.now);
         let Some(drain) = &mut gateway.drain else { return };
-        let mut actions = Actions::new();
-        if drain.next_timeout().is_some_and(|due| due <= now) {
-            drain.handle_timeout(now, &mut actions);
-        }
+        let actions = drain.timeout(now);
         self.obey_drain(index, actions);
     }
 
@@ -363,12 +360,11 @@ impl<'p> Sim<'p> {
         let gateway = &mut self.gateways[index];
         let now = gateway.clock(self.now);
         let Some(drain) = &mut gateway.drain else { return };
-        let mut actions = Actions::new();
-        drain.handle_event(now, event, &mut actions);
+        let actions = drain.step(now, event);
         self.obey_drain(index, actions);
     }
 
-    fn obey_drain(&mut self, index: usize, actions: Actions<drain::Action>) {
+    fn obey_drain(&mut self, index: usize, actions: Vec<drain::Action>) {
         for action in actions {
             let ends: Vec<usize> = self.gateways[index].ends.iter().copied().collect();
             match action {
@@ -391,9 +387,9 @@ impl<'p> Sim<'p> {
             }
         }
         let gateway = &self.gateways[index];
-        let due = gateway.drain.as_ref().and_then(Machine::next_timeout);
+        let due = gateway.drain.as_ref().and_then(|drain| drain.next_timeout());
         if let Some(due) = due {
-            self.agenda.enter(gateway.when(due).max(self.now + 1), What::Draining(index));
+            self.agenda.enter(gateway.when(due).max(self.now), What::Draining(index));
         }
     }
 

@@ -9,12 +9,13 @@ use linkspan_core::http::pool::{
     Action, Config, DialId, Event, Failure, Pool, RequestId, Stage, UpstreamId, is_replayable,
 };
 use linkspan_core::http::router::{Decision, Router, Style};
-use linkspan_core::{Actions, Instant, Machine, Mark};
+use linkspan_core::{Instant, Machine, Mark};
 
 use super::agenda::What;
 use super::plan::{Op, Settings};
 use super::sim::Sim;
 use crate::fuzz_http::verdict;
+use crate::harness::Checked;
 use crate::models::pool::{Key, Model};
 use crate::models::router::{METHODS, Plain, decide, paths};
 
@@ -100,7 +101,7 @@ fn asked() -> &'static [String] {
 /// The proxy of one gateway.
 #[derive(Debug)]
 pub(super) struct Web {
-    pool: Pool<Key>,
+    pool: Checked<Pool<Key>>,
     model: Model,
     exchanges: BTreeMap<RequestId, Exchange>,
     /// Connections, and whose each is.
@@ -128,7 +129,7 @@ impl Web {
             ..Config::default()
         };
         Self {
-            pool: Pool::new(config.clone()),
+            pool: Checked::idle(Pool::new(config.clone())).without_digests(),
             model: Model::new(config),
             exchanges: BTreeMap::new(),
             upstreams: BTreeMap::new(),
@@ -253,9 +254,8 @@ impl Sim<'_> {
     fn idle_for_long(&mut self, home: usize) {
         let gateway = &mut self.gateways[home];
         let now = gateway.clock(self.now);
-        let mut actions = Actions::new();
         gateway.web.timer = None;
-        gateway.web.pool.handle_timeout(now, &mut actions);
+        let actions = gateway.web.pool.timeout(now);
         let expected = gateway.web.model.timeout(now);
         self.obey_pool(home, actions, &expected);
     }
@@ -308,14 +308,13 @@ impl Sim<'_> {
     fn tell_pool(&mut self, home: usize, event: Event<Key>) {
         let gateway = &mut self.gateways[home];
         let now = gateway.clock(self.now);
-        let mut actions = Actions::new();
-        gateway.web.pool.handle_event(now, event.clone(), &mut actions);
+        let actions = gateway.web.pool.step(now, event.clone());
         let expected = gateway.web.model.event(now, event);
         self.obey_pool(home, actions, &expected);
     }
 
-    fn obey_pool(&mut self, home: usize, actions: Actions<Action<Key>>, expected: &[Action<Key>]) {
-        assert_eq!(actions.as_slice(), expected, "G6: the pool of gateway {home} and its model differ");
+    fn obey_pool(&mut self, home: usize, actions: Vec<Action<Key>>, expected: &[Action<Key>]) {
+        assert_eq!(actions, expected, "G6: the pool of gateway {home} and its model differ");
         for action in actions {
             self.trace.tell(self.now, || [format!("g{home}"), "pool".into(), format!("{action:?}")]);
             match action {
@@ -352,7 +351,7 @@ impl Sim<'_> {
             && gateway.web.timer.is_none_or(|timer| due < timer)
         {
             gateway.web.timer = Some(due);
-            let span = gateway.when(due).saturating_sub(self.now).max(1);
+            let span = gateway.when(due).saturating_sub(self.now);
             self.put_off_web(home, span, Later::Idle);
         }
     }

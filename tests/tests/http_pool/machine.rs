@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use linkspan_core::http::pool::{Action, Event, Pool, RequestId, UpstreamId};
-use linkspan_core::{Actions, Instant, Machine};
+use linkspan_core::{Instant, Machine};
+use linkspan_tests::harness::Checked;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -93,24 +94,23 @@ impl ReferenceStateMachine for Play {
 struct PoolTest;
 
 impl StateMachineTest for PoolTest {
-    type SystemUnderTest = Pool<Key>;
+    type SystemUnderTest = Checked<Pool<Key>>;
     type Reference = Play;
 
-    fn init_test(state: &State) -> Pool<Key> {
-        Pool::new(state.model.config.clone())
+    fn init_test(state: &State) -> Checked<Pool<Key>> {
+        Checked::idle(Pool::new(state.model.config.clone()))
     }
 
-    fn apply(mut pool: Pool<Key>, state: &State, step: Step) -> Pool<Key> {
-        let mut actions = Actions::new();
-        match step {
-            Step::Event(event) => pool.handle_event(state.now, event, &mut actions),
-            Step::Pass(_) => pool.handle_timeout(state.now, &mut actions),
-        }
-        assert_eq!(actions.as_slice(), state.said);
+    fn apply(mut pool: Checked<Pool<Key>>, state: &State, step: Step) -> Checked<Pool<Key>> {
+        let actions = match step {
+            Step::Event(event) => pool.step(state.now, event),
+            Step::Pass(_) => pool.timeout(state.now),
+        };
+        assert_eq!(actions, state.said);
         pool
     }
 
-    fn check_invariants(pool: &Pool<Key>, state: &State) {
+    fn check_invariants(pool: &Checked<Pool<Key>>, state: &State) {
         let model = &state.model;
         assert_eq!(pool.next_timeout(), model.deadline());
         assert_eq!(pool.dials(), model.dials.len());

@@ -6,24 +6,23 @@ use linkspan_core::http::pool::{
     Action, CloseWhy, Config, DialId, Event, Failure, Pool, RequestId, Stage, UpstreamId, is_replayable,
     is_reusable,
 };
-use linkspan_core::{Actions, Instant, Machine};
+use linkspan_core::{Instant, Machine};
+use linkspan_tests::harness::Checked;
 
 type Act = Action<&'static str>;
 
 struct Driver {
-    pool: Pool<&'static str>,
+    pool: Checked<Pool<&'static str>>,
     now: Instant,
 }
 
 impl Driver {
     fn new(config: Config) -> Self {
-        Self { pool: Pool::new(config), now: Instant::ORIGIN }
+        Self { pool: Checked::idle(Pool::new(config)), now: Instant::ORIGIN }
     }
 
     fn event(&mut self, event: Event<&'static str>) -> Vec<Act> {
-        let mut actions = Actions::new();
-        self.pool.handle_event(self.now, event, &mut actions);
-        actions.into_iter().collect()
+        self.pool.step(self.now, event)
     }
 
     fn acquire(&mut self, request: u64, key: &'static str) -> Vec<Act> {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use linkspan_core::http::pool::{
     Action, Config, DialId, Event, Failure, Pool, RequestId, Stage, UpstreamId, is_replayable, is_reusable,
 };
-use linkspan_core::{Actions, Instant, Machine};
+use linkspan_core::{Instant, Machine};
+use linkspan_tests::harness::Checked;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -70,7 +71,7 @@ struct Exchange {
 
 /// The client and the server around the pool.
 struct World {
-    pool: Pool<String>,
+    pool: Checked<Pool<String>>,
     now: Instant,
     gated: bool,
     exchanges: BTreeMap<u64, Exchange>,
@@ -111,7 +112,7 @@ impl World {
     fn new(settings: &BTreeMap<String, String>) -> Self {
         let (config, gated) = config(settings);
         Self {
-            pool: Pool::new(config),
+            pool: Checked::idle(Pool::new(config)),
             now: Instant::ORIGIN,
             gated,
             exchanges: BTreeMap::new(),
@@ -122,12 +123,11 @@ impl World {
     }
 
     fn event(&mut self, event: Event<String>) {
-        let mut actions = Actions::new();
-        self.pool.handle_event(self.now, event, &mut actions);
+        let actions = self.pool.step(self.now, event);
         self.perform(actions);
     }
 
-    fn perform(&mut self, actions: Actions<Action<String>>) {
+    fn perform(&mut self, actions: Vec<Action<String>>) {
         let mut connected = Vec::new();
         for action in actions {
             match action {
@@ -255,8 +255,7 @@ impl World {
         let until = self.now + time;
         while let Some(at) = self.pool.next_timeout().filter(|at| *at <= until) {
             self.now = at;
-            let mut actions = Actions::new();
-            self.pool.handle_timeout(at, &mut actions);
+            let actions = self.pool.timeout(at);
             self.perform(actions);
         }
         self.now = until;

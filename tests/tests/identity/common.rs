@@ -7,9 +7,8 @@ use linkspan_core::hub::{
     Action, Address, Admission, Badge, Config, Device, DevicePolicy, Event, Hub, Platform, Recipients,
     Refusal,
 };
-use linkspan_core::{
-    Actions, CloseReason, ConnId, Delivery, Instant, Key, Limits, Machine, Mark, Overflow, Push, Route, To,
-};
+use linkspan_core::{CloseReason, ConnId, Delivery, Instant, Key, Limits, Mark, Overflow, Push, Route, To};
+use linkspan_tests::harness::Checked;
 
 pub(super) type Mailbox = u64;
 pub(super) type Said = Vec<Action<Mailbox>>;
@@ -64,7 +63,7 @@ pub(super) fn refused(conn: u64, key: Key, why: Refusal) -> Said {
 
 /// A hub with a clock.
 pub(super) struct Desk {
-    pub(super) hub: Hub<Mailbox>,
+    pub(super) hub: Checked<Hub<Mailbox>>,
     pub(super) now: Instant,
 }
 
@@ -72,13 +71,11 @@ impl Desk {
     pub(super) fn new(admission: Admission, limits: Limits) -> Self {
         assert_eq!(limits.validate(), Ok(()));
         let hub = Hub::new(Config { seed: 7, admission, limits: Arc::new(limits) });
-        Self { hub, now: Instant::ORIGIN }
+        Self { hub: Checked::idle(hub), now: Instant::ORIGIN }
     }
 
     pub(super) fn perform(&mut self, event: Event<Mailbox>) -> Said {
-        let mut actions = Actions::new();
-        self.hub.handle_event(self.now, event, &mut actions);
-        actions.into_iter().collect()
+        self.hub.step(self.now, event)
     }
 
     pub(super) fn route(&mut self, from: u64, route: Route) -> Said {

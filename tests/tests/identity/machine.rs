@@ -185,7 +185,7 @@ impl StateMachineTest for HubTest {
         let hub = &mut desk.hub;
         let left = [hub.sessions(), hub.keys(), hub.reserved(), hub.watchers(), hub.waiting(), hub.groups()];
         assert_eq!(left, [0; 6], "everyone has left");
-        hub.sweep(desk.now + state.model.limits.replacement_window);
+        hub.alter(|hub| hub.sweep(desk.now + state.model.limits.replacement_window));
         assert_eq!(hub.footprint(), 0, "what was registered was given back");
     }
 }

@@ -7,7 +7,7 @@ use linkspan_core::hub::{self, Admission, DevicePolicy, Hub, Platform, PlatformS
 use linkspan_core::{
     Action, Actions, CloseReason, Connection, Delivery, Event, Instant, Limits, Machine, Mark, Opcode, Route,
 };
-use linkspan_tests::harness::{Random, Script, Toy, ToyCommand};
+use linkspan_tests::harness::{Checked, Random, Script, Toy, ToyCommand};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ struct Peer {
 struct House<'a> {
     script: Script<'a>,
     limits: Arc<Limits>,
-    hub: Hub<u64>,
+    hub: Checked<Hub<u64>>,
     peers: Vec<Peer>,
     marks: Vec<Mark>,
 }
@@ -46,7 +46,7 @@ impl<'a> House<'a> {
             ..Limits::default()
         });
         let hub = Hub::new(hub::Config { seed: 3, admission, limits: Arc::clone(&limits) });
-        Self { script, limits, hub, peers: Vec::new(), marks: Vec::new() }
+        Self { script, limits, hub: Checked::idle(hub), peers: Vec::new(), marks: Vec::new() }
     }
 
     fn open(&mut self) {
@@ -72,10 +72,8 @@ impl<'a> House<'a> {
     }
 
     fn route(&mut self, at: usize, route: Route) {
-        let mut actions = Actions::new();
         let event = hub::Event::Routed { from: Some(address(at as u64)), route };
-        self.hub.handle_event(Instant::ORIGIN, event, &mut actions);
-        for action in actions {
+        for action in self.hub.step(Instant::ORIGIN, event) {
             let (to, mail) = match action {
                 hub::Action::Close { to, reason } => (to, Event::Drain(reason)),
                 hub::Action::Deliver { to, delivery } => (to, Event::Delivered(delivery)),
@@ -153,11 +151,11 @@ fn house(peers: usize) -> House<'static> {
 #[test]
 fn a_refusal_that_crosses_with_a_grant_leaves_nothing() {
     let mut house = house(2);
-    house.hub = Hub::new(hub::Config {
+    house.hub = Checked::idle(Hub::new(hub::Config {
         admission: Admission::RejectNew,
         limits: Arc::clone(&house.limits),
         ..hub::Config::default()
-    });
+    }));
     house.give(0, Event::Command(ToyCommand::Register(key(0))));
     house.give(1, Event::Command(ToyCommand::Register(key(0))));
     house.give(0, Event::Command(ToyCommand::Unregister(key(0))));

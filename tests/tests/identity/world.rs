@@ -107,7 +107,7 @@ impl<'a> World<'a> {
         let hub = &mut self.desk.hub;
         let counts = [hub.sessions(), hub.keys(), hub.reserved(), hub.watchers(), hub.groups()];
         assert_eq!(counts, [0; 5], "everyone has left");
-        hub.sweep(self.desk.now + self.model.limits.replacement_window);
+        hub.alter(|hub| hub.sweep(self.desk.now + self.model.limits.replacement_window));
         assert_eq!(hub.footprint(), 0, "what was registered was given back");
     }
 

@@ -7,6 +7,7 @@ use linkspan_core::im::{
     Arguments, Door, DoorAction, DoorConfig, DoorEvent, Rejection, ServerConfig, UpgradeCheck, parse_platform,
 };
 use linkspan_core::{Actions, Instant, Limits, Machine, Route};
+use linkspan_tests::harness::Checked;
 use linkspan_tests::laws;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,18 +16,18 @@ use super::world::{World, key};
 
 const GOOD: &str = "sendID=u1&platformID=5&token=tok-u1";
 
-fn open(query: &str, upgrade: UpgradeCheck) -> (Door, Vec<DoorAction>) {
+fn open(query: &str, upgrade: UpgradeCheck) -> (Checked<Door>, Vec<DoorAction>) {
     let mut actions = Actions::new();
     let (config, limits) = (DoorConfig { seed: 3, ..DoorConfig::default() }, Limits::default());
     let arguments = Arguments::parse(query);
     let door = Door::new(&config, &limits, arguments, upgrade, 9, Instant::ORIGIN, &mut actions);
-    (door, actions.into_iter().collect())
+    let mut door = Checked::new(door, actions, Instant::ORIGIN, usize::MAX);
+    let begin = door.begin();
+    (door, begin)
 }
 
-fn step(door: &mut Door, event: DoorEvent) -> Vec<DoorAction> {
-    let mut actions = Actions::new();
-    door.handle_event(Instant::ORIGIN, event, &mut actions);
-    actions.into_iter().collect()
+fn step(door: &mut Checked<Door>, event: DoorEvent) -> Vec<DoorAction> {
+    door.step(Instant::ORIGIN, event)
 }
 
 fn reserve() -> DoorAction {
@@ -171,9 +172,7 @@ fn every_stage_ends_in_time() {
             step(&mut door, event);
         }
         assert_eq!(door.next_timeout(), Some(late));
-        let mut actions = Actions::new();
-        door.handle_timeout(late, &mut actions);
-        assert_eq!(actions.as_slice(), [release(), last]);
+        assert_eq!(door.timeout(late), [release(), last]);
         assert_eq!(door.next_timeout(), None);
     }
 }

@@ -12,7 +12,7 @@ use linkspan_core::im::{
 use linkspan_core::{
     Actions, CloseReason, ConnId, Delivery, Event, Instant, Key, Limits, Machine, Opcode, Push, Route, To,
 };
-use linkspan_tests::harness::Station;
+use linkspan_tests::harness::{Checked, Station};
 use serde_json::{Value, json};
 
 struct Peer {
@@ -45,7 +45,7 @@ impl Peer {
 
 pub(super) struct World {
     pub(super) now: Instant,
-    pub(super) hub: Hub<u64>,
+    pub(super) hub: Checked<Hub<u64>>,
     pub(super) config: Arc<ServerConfig>,
     pub(super) limits: Arc<Limits>,
     pub(super) door: DoorConfig,
@@ -59,7 +59,7 @@ pub(super) struct World {
     /// Sessions that have ended.
     pub(super) ended: Vec<SessionId>,
     peers: BTreeMap<u64, Peer>,
-    users: BTreeMap<Key, User>,
+    users: BTreeMap<Key, Checked<User>>,
     logins: Vec<(Instant, Key, SessionId)>,
     next: u64,
 }
@@ -77,7 +77,11 @@ impl World {
         let limits = Arc::new(limits);
         Self {
             now: Instant::from_micros(1_000_000),
-            hub: Hub::new(Config { seed: 1, limits: Arc::clone(&limits), ..Config::default() }),
+            hub: Checked::idle(Hub::new(Config {
+                seed: 1,
+                limits: Arc::clone(&limits),
+                ..Config::default()
+            })),
             config: Arc::new(config),
             limits,
             door: DoorConfig::default(),
@@ -103,8 +107,9 @@ impl World {
         let conn = self.next;
         let mut actions = Actions::new();
         let arguments = Arguments::parse(query);
-        let mut door = Door::new(&self.door, &self.limits, arguments, upgrade, 5, self.now, &mut actions);
-        let mut todo: Vec<DoorAction> = actions.into_iter().collect();
+        let door = Door::new(&self.door, &self.limits, arguments, upgrade, 5, self.now, &mut actions);
+        let mut door = Checked::new(door, actions, self.now, usize::MAX);
+        let mut todo = door.begin();
         let mut entered = None;
         while !todo.is_empty() {
             let event = match todo.remove(0) {
@@ -131,9 +136,7 @@ impl World {
                 }
                 DoorAction::Abort => panic!("nothing is late"),
             };
-            let mut actions = Actions::new();
-            door.handle_event(self.now, event, &mut actions);
-            todo.extend(actions);
+            todo.extend(door.pass(self.now, event));
         }
         let visitor = entered.unwrap();
         let (user, platform) = (visitor.user.clone(), visitor.badge.device.platform);
@@ -146,11 +149,9 @@ impl World {
     }
 
     fn ask_hub(&mut self, conn: u64, route: Route) -> Vec<Delivery> {
-        let mut actions = Actions::new();
         let from = Some(Address { conn: ConnId(conn), mailbox: conn });
-        self.hub.handle_event(self.now, hub::Event::Routed { from, route }, &mut actions);
         let mut own = Vec::new();
-        for action in actions {
+        for action in self.hub.step(self.now, hub::Event::Routed { from, route }) {
             match action {
                 hub::Action::Deliver { to, delivery } => {
                     for address in to.as_slice() {
@@ -227,7 +228,7 @@ impl World {
     }
 
     pub(super) fn user(&self, user: &str) -> Option<&User> {
-        self.users.get(&key(user))
+        self.users.get(&key(user)).map(|user| &**user)
     }
 
     /// Time passes.
@@ -244,8 +245,7 @@ impl World {
         self.now = until;
         let users: Vec<Key> = self.users.keys().cloned().collect();
         for user in users {
-            let mut actions = Actions::new();
-            self.users.get_mut(&user).unwrap().handle_timeout(self.now, &mut actions);
+            let actions = self.users.get_mut(&user).unwrap().timeout(self.now);
             self.perform(&user, actions);
         }
         for peer in self.peers.values_mut() {
@@ -301,10 +301,11 @@ impl World {
 
     fn tell(&mut self, user: &Key, event: UserEvent) {
         let (deliver, limits) = (self.config.deliver, &self.limits);
-        let entry =
-            self.users.entry(user.clone()).or_insert_with(|| User::new(user.clone(), deliver, limits));
-        let mut actions = Actions::new();
-        entry.handle_event(self.now, event, &mut actions);
+        let entry = self
+            .users
+            .entry(user.clone())
+            .or_insert_with(|| Checked::idle(User::new(user.clone(), deliver, limits)));
+        let actions = entry.step(self.now, event);
         self.perform(user, actions);
     }
 
@@ -313,7 +314,7 @@ impl World {
         self.settle();
     }
 
-    fn perform(&mut self, user: &Key, actions: Actions<UserAction>) {
+    fn perform(&mut self, user: &Key, actions: Vec<UserAction>) {
         for action in actions {
             match action {
                 UserAction::Answer { conn, ticket, answer, audience } => {

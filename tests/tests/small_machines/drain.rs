@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use linkspan_core::drain::{Action, Config, Drain, Event, Phase};
-use linkspan_core::{Actions, CloseReason, Instant, Machine};
+use linkspan_core::{CloseReason, Instant, Machine};
+use linkspan_tests::harness::Checked;
 use linkspan_tests::laws;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,20 +16,16 @@ fn seconds(seconds: u64) -> Instant {
     Instant::from_micros(seconds * 1_000_000)
 }
 
-fn handle(drain: &mut Drain, now: Instant, event: Event) -> Vec<Action> {
-    let mut actions = Actions::new();
-    drain.handle_event(now, event, &mut actions);
-    actions.into_iter().collect()
+fn handle(drain: &mut Checked<Drain>, now: Instant, event: Event) -> Vec<Action> {
+    drain.step(now, event)
 }
 
-fn timeout(drain: &mut Drain, now: Instant) -> Vec<Action> {
-    let mut actions = Actions::new();
-    drain.handle_timeout(now, &mut actions);
-    actions.into_iter().collect()
+fn timeout(drain: &mut Checked<Drain>, now: Instant) -> Vec<Action> {
+    drain.timeout(now)
 }
 
-fn server(config: Config, connections: u32) -> Drain {
-    let mut drain = Drain::new(config);
+fn server(config: Config, connections: u32) -> Checked<Drain> {
+    let mut drain = Checked::idle(Drain::new(config));
     for _ in 0..connections {
         assert_eq!(handle(&mut drain, seconds(0), Event::Opened), []);
     }
@@ -37,7 +34,7 @@ fn server(config: Config, connections: u32) -> Drain {
 
 /// A driver whose connections take `goodbye(number)` to end once they were told.
 struct Server {
-    drain: Drain,
+    drain: Checked<Drain>,
     accepting: bool,
     untold: u32,
     ending: BTreeMap<(Instant, u32), ()>,
@@ -253,7 +250,7 @@ proptest! {
     /// No time makes it panic.
     #[test]
     fn is_total(config in any_config(), steps in vec((any::<u64>(), any_event()), 0..50)) {
-        let mut drain = Drain::new(config);
+        let mut drain = Checked::idle(Drain::new(config));
         for (time, event) in steps {
             handle(&mut drain, Instant::from_micros(time), event);
             timeout(&mut drain, Instant::from_micros(time));

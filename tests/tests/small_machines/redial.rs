@@ -3,32 +3,29 @@
 use std::time::Duration;
 
 use linkspan_core::redial::{Action, Config, Event, Redial};
-use linkspan_core::{Actions, Instant, Machine};
+use linkspan_core::{Instant, Machine};
+use linkspan_tests::harness::Checked;
 use linkspan_tests::laws;
 use proptest::prelude::*;
 
 struct Bench {
-    redial: Redial,
+    redial: Checked<Redial>,
     now: Instant,
 }
 
 impl Bench {
     fn new(config: Config) -> Self {
-        Self { redial: Redial::new(config, Instant::ORIGIN), now: Instant::ORIGIN }
+        Self { redial: Checked::idle(Redial::new(config, Instant::ORIGIN)), now: Instant::ORIGIN }
     }
 
     fn event(&mut self, event: Event) -> Vec<Action> {
-        let mut actions = Actions::new();
-        self.redial.handle_event(self.now, event, &mut actions);
-        actions.into_iter().collect()
+        self.redial.step(self.now, event)
     }
 
     /// Goes to the next deadline.
     fn next(&mut self) -> Vec<Action> {
         self.now = self.redial.next_timeout().expect("something is due").max(self.now);
-        let mut actions = Actions::new();
-        self.redial.handle_timeout(self.now, &mut actions);
-        actions.into_iter().collect()
+        self.redial.timeout(self.now)
     }
 }
 

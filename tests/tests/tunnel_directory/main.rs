@@ -14,11 +14,12 @@ use bytes::Bytes;
 use linkspan_core::hub::Address;
 use linkspan_core::hub::directory::{Action, Config, Directory, Event, Order, Scope};
 use linkspan_core::tunnel::ClientSession;
-use linkspan_core::{Actions, ConnId, Instant, Key, Limits, Machine};
+use linkspan_core::{ConnId, Instant, Key, Limits, Machine};
+use linkspan_tests::harness::Checked;
 
 /// A directory whose mailboxes are the connections' numbers.
 struct Desk {
-    directory: Directory<u64>,
+    directory: Checked<Directory<u64>>,
     now: Instant,
     tickets: u64,
 }
@@ -34,7 +35,7 @@ enum Answer {
 
 impl Desk {
     fn new(config: Config) -> Self {
-        Self { directory: Directory::new(config), now: Instant::ORIGIN, tickets: 0 }
+        Self { directory: Checked::idle(Directory::new(config)), now: Instant::ORIGIN, tickets: 0 }
     }
 
     fn plain() -> Self {
@@ -51,21 +52,19 @@ impl Desk {
     }
 
     fn event(&mut self, event: Event<u64>) -> Vec<Action<u64>> {
-        let mut actions = Actions::new();
-        self.directory.handle_event(self.now, event, &mut actions);
-        actions.into_iter().collect()
+        self.directory.step(self.now, event)
     }
 
     /// Lets time pass, timer by timer.
     fn pass(&mut self, span: Duration) -> Vec<Action<u64>> {
         let end = self.now + span;
-        let mut actions = Actions::new();
+        let mut actions = Vec::new();
         while let Some(due) = self.directory.next_timeout().filter(|due| *due <= end) {
             self.now = due;
-            self.directory.handle_timeout(due, &mut actions);
+            actions.extend(self.directory.pass_time(due));
         }
         self.now = end;
-        actions.into_iter().collect()
+        actions
     }
 
     fn add(&mut self, conn: u64, client: &str) -> Vec<Action<u64>> {

@@ -107,7 +107,7 @@ impl Ours {
             peer_window: Some(limits.tunnel_first_window()).filter(|_| other == Other::Counting),
             ..TunnelConfig::new(role)
         };
-        let mut end = End::new(config, limits);
+        let mut end = End::new(config, limits).without_digests();
         end.flush_at_once = false;
         Self {
             end,
@@ -340,7 +340,7 @@ impl Peer for Ours {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        linkspan_core::Machine::next_timeout(&self.end.machine)
+        linkspan_core::Machine::next_timeout(&*self.end.machine)
     }
 
     fn check(&self) {

@@ -285,7 +285,11 @@ impl<M: Clone> Machine for Directory<M> {
     }
 
     fn handle_timeout(&mut self, now: Instant, actions: &mut Actions<Action<M>>) {
-        self.now = self.now.max(now);
+        let now = self.now.max(now);
+        if self.next_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        self.now = now;
         while let Some((ticket, client)) = self.seeks.pop_due(self.now) {
             actions.push(Action::NotFound { ticket, why: SeekError::Unknown(client) });
         }
