@@ -1,4 +1,5 @@
-//! One end of a tunnel session: what it answers, what it refuses, and that bulk data flows whatever the peer.
+//! One end of a tunnel session: what it answers, what it refuses, that it is its model, and that bulk data flows whatever
+//! the peer.
 
 #[path = "tunnel_session/bounds.rs"]
 mod bounds;
@@ -10,6 +11,14 @@ mod echo;
 mod edges;
 #[path = "tunnel_session/limits.rs"]
 mod limits;
+#[path = "tunnel_session/machine.rs"]
+mod machine;
+#[path = "tunnel_session/reference.rs"]
+mod reference;
+#[path = "tunnel_session/reference_flow.rs"]
+mod reference_flow;
+#[path = "tunnel_session/reference_stream.rs"]
+mod reference_stream;
 #[path = "tunnel_session/rules.rs"]
 mod rules;
 

@@ -217,7 +217,7 @@ impl Tunnel {
 
     pub(super) fn reschedule(&mut self, id: StreamId, cx: &Cx<'_>) {
         if let Some(stream) = self.table.get(id) {
-            stream.watch_credit(cx.now());
+            stream.watch(cx.now());
         }
         self.table.reschedule(id, cx.limits().tunnel_stall_timeout);
     }

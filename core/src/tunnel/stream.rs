@@ -30,8 +30,8 @@ pub(super) enum State {
 /// What a peer that has paused us is asked, again and again: whether it meant it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Paused {
-    /// When data was first held back.
-    pub(super) since: Instant,
+    /// Since when something waits for its end.
+    since: Option<Instant>,
     /// When the next step is due; `None` with peers of ours, which keep their word.
     pub(super) probe_at: Option<Instant>,
     /// Since when the peer knows that we are ready, and may send itself.
@@ -140,10 +140,15 @@ impl Stream {
         self.credit.map_or(first.len().min(BODY_MAX), |credit| credit.fitting(first))
     }
 
-    /// Notes whether what waits has credit.
-    pub(super) fn watch_credit(&mut self, now: Instant) {
-        let is_starved = !self.queue.is_empty() && self.fitting() == 0;
+    /// Notes whether what waits has credit, and whether anything waits for the end of a pause.
+    pub(super) fn watch(&mut self, now: Instant) {
+        let has_some = !self.queue.is_empty();
+        let is_starved = has_some && self.fitting() == 0;
         self.starved_at = is_starved.then(|| self.starved_at.unwrap_or(now));
+        if let Some(paused) = &mut self.paused {
+            let waits = has_some || self.state == State::Closing;
+            paused.since = waits.then(|| paused.since.unwrap_or(now));
+        }
     }
 
     /// Takes the body of the next message.
@@ -175,7 +180,7 @@ impl Stream {
 
     /// The peer asks us to hold back; it may be the answer to a probe.
     pub(super) fn pause(&mut self, now: Instant, must_probe: bool) {
-        let since = self.paused.map_or(now, |paused| paused.since);
+        let since = self.paused.and_then(|paused| paused.since);
         if let Some(asked_at) = self.paused.and_then(|paused| paused.asked_at) {
             // While data comes the other way, asking is worth it.
             let is_fruitful = self.heard_at > asked_at;
@@ -246,8 +251,8 @@ impl Stream {
 
     /// When the peer has held back what waits for too long.
     pub(super) fn stalled_at(&self, stall_timeout: Duration) -> Option<Instant> {
-        let paused = self.paused.filter(|_| self.queued > 0 || self.state == State::Closing);
-        let since = paused.map(|paused| paused.since).into_iter().chain(self.starved_at).min();
+        let paused = self.paused.and_then(|paused| paused.since);
+        let since = paused.into_iter().chain(self.starved_at).min();
         since.map(|since| since + stall_timeout)
     }
 }

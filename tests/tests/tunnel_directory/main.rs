@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod listeners;
+mod machine;
 mod mesh;
 mod model;
 mod rules;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(super) enum Step {
     Add(u64, usize),
     Link(u64, usize),
     Listen(u64),
@@ -21,10 +21,10 @@ enum Step {
     Forgo(u64),
 }
 
-const CLIENTS: [&str; 4] = ["a", "b", "c", "second"];
-const PEERS: [&str; 3] = ["first", "second", "third"];
+pub(super) const CLIENTS: [&str; 4] = ["a", "b", "c", "second"];
+pub(super) const PEERS: [&str; 3] = ["first", "second", "third"];
 
-fn any_step() -> impl Strategy<Value = Step> {
+pub(super) fn any_step() -> impl Strategy<Value = Step> {
     let conn = || 1..9_u64;
     prop_oneof![
         4 => (conn(), 0..4_usize).prop_map(|(conn, client)| Step::Add(conn, client)),
@@ -41,33 +41,33 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-#[derive(Debug, Default)]
-struct Link {
-    conn: u64,
-    peer: usize,
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    pub(super) conn: u64,
+    pub(super) peer: usize,
     is_lively: bool,
-    announced: BTreeSet<(usize, i64)>,
+    pub(super) announced: BTreeSet<(usize, i64)>,
     /// The clients in the order in which it first had them.
     clients: Vec<(u64, usize)>,
 }
 
 /// Everything as lists.
-#[derive(Debug, Default)]
-struct Model {
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
     steps: u64,
-    sessions: Vec<(u64, usize, bool)>,
-    links: Vec<Link>,
+    pub(super) sessions: Vec<(u64, usize, bool)>,
+    pub(super) links: Vec<Link>,
     listeners: Vec<u64>,
 }
 
 impl Model {
-    fn is_known(&self, conn: u64) -> bool {
+    pub(super) fn is_known(&self, conn: u64) -> bool {
         self.sessions.iter().any(|session| session.0 == conn)
             || self.links.iter().any(|link| link.conn == conn)
             || self.listeners.contains(&conn)
     }
 
-    fn step(&mut self, step: Step) {
+    pub(super) fn step(&mut self, step: Step) {
         self.steps += 1;
         let now = self.steps;
         match step {
@@ -117,7 +117,7 @@ impl Model {
         }
     }
 
-    fn find(&self, client: usize, is_local: bool) -> Answer {
+    pub(super) fn find(&self, client: usize, is_local: bool) -> Answer {
         let here: Vec<_> = self.sessions.iter().filter(|session| session.1 == client).collect();
         let mut ways: Vec<_> = self.links.iter().filter(|_| !is_local).collect();
         let since = |link: &Link| link.clients.iter().find(|known| known.1 == client).map(|known| known.0);
@@ -133,13 +133,13 @@ impl Model {
     }
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let limits =
         Limits { tunnel_sessions_per_client: 2, tunnel_announced: 4, tunnel_seeks: 3, ..Limits::default() };
     Config { own: Some(key(PEERS[0])), limits: Arc::new(limits), ..Config::default() }
 }
 
-fn event(step: Step, ticket: u64, now: Instant) -> Event<u64> {
+pub(super) fn event(step: Step, ticket: u64, now: Instant) -> Event<u64> {
     match step {
         Step::Add(conn, client) => {
             Event::Add { from: address(conn), client: key(CLIENTS[client]), session: conn as i64 }

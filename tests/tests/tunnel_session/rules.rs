@@ -277,6 +277,21 @@ fn a_pause_for_ever_ends_the_stream() {
     assert_eq!((end.errors(2), ended(&end)), (vec![text("no progress")], vec![&StreamEnd::Stalled]));
 }
 
+/// A pause holds nothing back as long as nothing is written: who was quiet for long gets as long as everybody else.
+#[test]
+fn a_pause_counts_from_when_something_waits_for_its_end() {
+    let config = TunnelConfig { is_peer_ours: true, ..TunnelConfig::new(Role::Client) };
+    let mut end = End::new(config, Limits::default());
+    let stream = end.accept(2);
+    end.receive(2, Content::Pause);
+    end.wait(Duration::from_secs(601));
+    end.command(TunnelCommand::Data { stream, body: text("x") });
+    end.wait(Duration::from_secs(599));
+    assert!(ended(&end).is_empty());
+    end.wait(Duration::from_secs(1));
+    assert_eq!(ended(&end), [&StreamEnd::Stalled]);
+}
+
 #[test]
 fn streams_share_the_connection_and_control_goes_first() {
     let mut end = End::role(Role::Client);
