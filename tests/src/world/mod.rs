@@ -35,6 +35,7 @@ mod relay;
 pub mod script;
 pub mod shrink;
 mod sim;
+mod story;
 mod trace;
 mod tunnel;
 mod users;

@@ -2,16 +2,20 @@
 
 use std::fmt::Write as _;
 
+use super::story::Along;
+
 /// The record of a run. The fingerprint is always kept, the story only if somebody wants to read it.
 #[derive(Debug)]
 pub(super) struct Trace {
     digest: u64,
     story: Option<String>,
+    /// Who reads along, for the story.
+    pub(super) along: Along,
 }
 
 impl Trace {
     pub(super) fn new(is_told: bool) -> Self {
-        Self { digest: 0xcbf2_9ce4_8422_2325, story: is_told.then(String::new) }
+        Self { digest: 0xcbf2_9ce4_8422_2325, story: is_told.then(String::new), along: Along::default() }
     }
 
     /// Whether anybody reads the story.

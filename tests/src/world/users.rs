@@ -374,10 +374,13 @@ impl Sim<'_> {
     }
 
     pub(super) fn tell_bytes(&mut self, id: usize, what: &str, opcode: Opcode, data: &[u8]) {
-        self.tell(id, what, || {
-            let shown = &data[..data.len().min(100)];
-            format!("{opcode:?} {} B {}", data.len(), shown.escape_ascii())
-        });
+        if !self.trace.is_told() {
+            return;
+        }
+        let Some(kind) = self.ends[id].as_ref().map(|end| self.users[end.user].plan.kind) else { return };
+        let routes = &self.plan.settings.pomelo().dictionary;
+        let words = self.trace.along.words((id, what == "send"), kind, routes, (opcode, data));
+        self.tell(id, what, || words);
     }
 
     /// Whether a user may be without a connection: somebody has decided so.
