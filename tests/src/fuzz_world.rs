@@ -10,6 +10,6 @@ use crate::world::{Plan, run};
 pub fn world(data: &[u8]) {
     let plan = Plan::from_bytes(data);
     if let Some(failure) = run(&plan).failure {
-        panic!("{}\n{plan}", failure.text);
+        panic!("{failure}\n{plan}");
     }
 }

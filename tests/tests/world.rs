@@ -2,19 +2,40 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use linkspan_core::Mark;
-use linkspan_tests::world::{Plan, Report, Size, run, script, shrink};
+use linkspan_tests::world::keep::{self, Source};
+use linkspan_tests::world::{Plan, Report, Size, run, script};
 
 /// What the fixed set reaches.
 type Reached = BTreeMap<Mark, u64>;
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Where a script of the past lies.
+fn regression(name: &str) -> Source {
+    Source::Script(format!("tests/regressions/{name}.world"))
+}
+
+/// Prints what was measured, also when the test passes.
+fn print_figures(what: &str, worlds: u64, events: u64, start: Instant) {
+    let took = start.elapsed().as_secs_f64();
+    let line = format!("world: {worlds} {what}, {events} events, {took:.1} s\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
 /// Lets all worlds of a size live; their marks.
 fn live(seeds: u64, size: Size) -> Reached {
-    let next = AtomicU64::new(0);
+    let start = Instant::now();
+    let [next, events] = [0; 2].map(AtomicU64::new);
     let reached = Mutex::new(Reached::new());
     let worker = || {
         loop {
@@ -24,20 +45,22 @@ fn live(seeds: u64, size: Size) -> Reached {
             }
             let plan = Plan::from_seed(seed, size);
             let report = run(&plan);
-            assert_well(&format!("{size:?} {seed:#x}"), &plan, &report);
+            assert_well(&Source::Seed(seed, size), &plan, &report);
+            events.fetch_add(report.events, Ordering::Relaxed);
             let mut reached = reached.lock().unwrap();
             report.marks.iter().for_each(|(mark, count)| *reached.entry(*mark).or_default() += count);
         }
     };
     std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(worker))));
+    print_figures(size.text(), seeds, events.into_inner(), start);
     reached.into_inner().unwrap()
 }
 
-/// Fails with the smallest script that shows what is wrong.
-fn assert_well(name: &str, plan: &Plan, report: &Report) {
+/// Fails with the command that replays it, and with the smallest script that shows what is wrong.
+fn assert_well(source: &Source, plan: &Plan, report: &Report) {
     if let Some(failure) = &report.failure {
-        let smallest = shrink::shrink(plan, 200).map(|(plan, _)| plan.to_string()).unwrap_or_default();
-        panic!("world {name}: {}\nkeep this as tests/regressions/NAME.world:\n{smallest}", failure.text);
+        let smallest = keep::keep(&root(), source, plan, 200);
+        panic!("world {source}: {failure}\nreplay: {}\n{smallest}", source.replay());
     }
 }
 
@@ -54,8 +77,7 @@ fn the_fixed_worlds_end_well_and_reach_every_limit() {
     let mut reached = live(2_000, Size::Lite);
     live(400, Size::Cluster).into_iter().for_each(|(mark, count)| *reached.entry(mark).or_default() += count);
     // What is seldom has a script of its own.
-    for (_, plan) in script::read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions")).unwrap()
-    {
+    for (_, plan) in script::read_folder(&root().join("tests/regressions")).unwrap() {
         run(&plan).marks.into_iter().for_each(|(mark, count)| *reached.entry(mark).or_default() += count);
     }
     let mut faults = Vec::new();
@@ -81,12 +103,16 @@ fn the_fixed_worlds_end_well_and_reach_every_limit() {
 
 #[test]
 fn every_script_of_the_past_passes() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
-    let scripts = script::read_folder(&folder).unwrap();
+    let start = Instant::now();
+    let scripts = script::read_folder(&root().join("tests/regressions")).unwrap();
     assert!(!scripts.is_empty());
+    let (worlds, mut events) = (scripts.len() as u64, 0);
     for (name, plan) in scripts {
-        assert_well(&name, &plan, &run(&plan));
+        let report = run(&plan);
+        assert_well(&regression(&name), &plan, &report);
+        events += report.events;
     }
+    print_figures("scripts", worlds, events, start);
 }
 
 #[test]
@@ -102,10 +128,18 @@ fn the_same_seed_is_the_same_world() {
 #[test]
 fn a_crowd_and_a_week_end_well() {
     for size in [Size::Crowd, Size::Long] {
+        let start = Instant::now();
         let mut plan = Plan::from_seed(1, size);
         plan.users.truncate(1_000);
         plan.ops.retain(|op| op.user < plan.users.len());
-        assert_well(&format!("{size:?}"), &plan, &run(&plan));
+        let report = run(&plan);
+        // Shortened, it is not the world of its seed any more.
+        let file = format!("{}/shortened-{}.world", keep::FOLDER, size.text());
+        if report.failure.is_some() {
+            keep::write(&root().join(&file), &plan.to_string()).unwrap();
+        }
+        assert_well(&Source::Script(file), &plan, &report);
+        print_figures(size.text(), 1, report.events, start);
     }
 }
 
@@ -123,4 +157,46 @@ fn the_same_seed_is_the_same_world_everywhere() {
         let found = format!("{seed:#x} {size} {:016x} {}", report.digest, report.events);
         assert_eq!(found, line, "if worlds were to change, write the file anew as its first lines say");
     }
+}
+
+/// A world that cannot be: its only user is the link of a gateway that there is not.
+const BROKEN: &str = "seed 0x5\nuser peer name=9 home=0 at=0.000000\nuser chat name=1 home=0 at=0.000000\n\
+                      op 1.000000 user=1 send 1 10\nfault 2.000000 cut 1 for=0.000000 extra=0\n";
+
+#[test]
+fn a_failing_script_is_told_with_its_place_and_its_own_command() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("world");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("broken.world"), BROKEN).unwrap();
+    let sim = |words: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_sim")).args(words).current_dir(&folder).output().unwrap();
+        let [out, error] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(output.status.code(), Some(1), "{out}{error}");
+        (out, error)
+    };
+    let (told, error) = sim(&["run", "broken.world"]);
+    assert_eq!(error, "");
+    assert!(
+        told.contains("index out of bounds: the len is 1 but the index is 9\n     at tests/src/world/"),
+        "{told}"
+    );
+    assert!(told.contains("\nreplay: cargo xtask sim run broken.world --trace\n"), "{told}");
+    let (told, _) = sim(&["replay", "."]);
+    assert!(told.contains("\nreplay: cargo xtask sim run ./broken.world --trace\n"), "{told}");
+
+    let (script, told) = sim(&["shrink", "broken.world"]);
+    let smallest = "target/sim/broken-small.world";
+    let replay = format!("smallest: cargo xtask sim run {smallest} --trace  (users 1, deeds 0, faults 0)\n");
+    assert!(told.starts_with(&replay), "{told}");
+    assert!(told.contains(&format!("to keep it: mv {smallest} tests/regressions/")), "{told}");
+    assert_eq!(std::fs::read_to_string(folder.join(smallest)).unwrap(), script);
+    let [what, place] = [0, 1].map(|line| script.lines().nth(line).unwrap());
+    assert!(
+        what.starts_with("# index out of bounds") && place.starts_with("# at tests/src/world/"),
+        "{script}"
+    );
+    // What was kept fails as the whole did.
+    let failure = |text: &str| run(&text.parse().unwrap()).failure.unwrap().checker();
+    assert_eq!(failure(&script), failure(BROKEN));
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use linkspan_core::Mark;
 
+use super::keep::{self, Source};
 use super::{Plan, Report, Size, run, tell};
 
 const HELP: &str = "\
@@ -15,10 +17,11 @@ Simulated worlds: whole gateways and their users, from one seed.
 
   sim run SEED|SCRIPT [--size lite|cluster|crowd|long] [--trace] [--only TEXT]
       Lets one world live; with --trace tells its story, or the lines of it that have TEXT in them.
-  sim many [--seeds N | --for 10m] [--from SEED] [--size SIZE|both|all] [--jobs N] [--keep N]
+  sim many [--seeds N | --for 10m] [--from SEED] [--size SIZE|both|all] [--jobs N] [--keep N] [--no-shrink]
       Searches, prints what fails with the command that replays it, and stops after --keep failures (default 10).
+      Makes each as small as it gets and writes it to target/sim/SEED-SIZE.world; with --no-shrink it does not.
   sim shrink SEED|SCRIPT [--size SIZE] [--out FILE]
-      Makes a failing world as small as it gets, and prints it as a script.
+      Makes a failing world as small as it gets, and writes it to FILE, or prints it and writes it to target/sim/.
   sim digest [--seeds N] [--from SEED] [--size SIZE]
       One fingerprint per seed: equal on every machine and in every build.
   sim marks [--seeds N] [--from SEED] [--size SIZE]
@@ -41,6 +44,7 @@ struct Options {
     from: u64,
     jobs: u64,
     keep: usize,
+    shrinks: bool,
     trace: bool,
     only: Option<String>,
     out: Option<String>,
@@ -56,6 +60,7 @@ impl Options {
             from: 0,
             jobs: 1,
             keep: 10,
+            shrinks: true,
             trace: false,
             only: None,
             out: None,
@@ -70,6 +75,7 @@ impl Options {
                 "--from" => options.from = number(value()?)?,
                 "--jobs" => options.jobs = number(value()?)?.clamp(1, 64),
                 "--keep" => options.keep = number(value()?)? as usize,
+                "--no-shrink" => options.shrinks = false,
                 "--trace" => options.trace = true,
                 "--only" => options.only = Some(value()?.clone()),
                 "--out" => options.out = Some(value()?.clone()),
@@ -80,14 +86,16 @@ impl Options {
         Ok(options)
     }
 
-    /// The world that is named: by a seed, or by a file.
-    fn plan(&self) -> Result<Plan, String> {
+    /// The world that is named, and how: by a seed, or by a file.
+    fn plan(&self) -> Result<(Source, Plan), String> {
         let subject = self.subject.as_deref().ok_or("a seed or a script is missing")?;
         if let Ok(seed) = number(subject) {
-            return Ok(Plan::from_seed(seed, self.sizes[0]));
+            let size = self.sizes[0];
+            return Ok((Source::Seed(seed, size), Plan::from_seed(seed, size)));
         }
         let text = std::fs::read_to_string(subject).map_err(|error| format!("{subject}: {error}"))?;
-        text.parse::<Plan>().map_err(|error| format!("{subject}: {error}"))
+        let plan = text.parse::<Plan>().map_err(|error| format!("{subject}: {error}"))?;
+        Ok((Source::Script(subject.to_owned()), plan))
     }
 }
 
@@ -120,8 +128,6 @@ fn sizes(text: &str) -> Result<Vec<Size>, String> {
 
 /// Runs one command.
 pub fn main(arguments: &[String]) -> ExitCode {
-    // What is wrong with a world is told where it is known which world it is.
-    std::panic::set_hook(Box::new(|_| {}));
     let (command, rest) = arguments.split_first().map_or(("help", &[][..]), |(first, rest)| (first, rest));
     let outcome = Options::parse(rest).and_then(|options| match command {
         "run" => run_one(&options),
@@ -129,7 +135,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
         "shrink" => shrink(&options),
         "digest" => digest(&options),
         "marks" => marks(&options),
-        "script" => options.plan().map(|plan| {
+        "script" => options.plan().map(|(_, plan)| {
             print!("{plan}");
             true
         }),
@@ -147,21 +153,21 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 /// What is wrong, and how to see it again.
-fn explain(plan: &Plan, report: &Report) -> String {
+fn explain(source: &Source, plan: &Plan, report: &Report) -> String {
     let Some(failure) = &report.failure else { return String::new() };
     let (seed, size) = (plan.seed, plan.size.text());
     let at = failure.at as f64 / 1e6;
     format!(
-        "FAIL seed={seed:#x} size={size} stage={:?} t={at:.6} event={}\n     {}\nreplay: cargo xtask sim run {seed:#x} \
-         --size {size} --trace\n",
+        "FAIL seed={seed:#x} size={size} stage={:?} t={at:.6} event={}\n     {}\nreplay: {}\n",
         failure.stage,
         failure.event,
-        failure.text.replace('\n', "\n     "),
+        failure.to_string().replace('\n', "\n     "),
+        source.replay(),
     )
 }
 
 fn run_one(options: &Options) -> Result<bool, String> {
-    let plan = options.plan()?;
+    let (source, plan) = options.plan()?;
     let report = if options.trace { tell(&plan) } else { run(&plan) };
     let is_wanted = |line: &&str| options.only.as_ref().is_none_or(|only| line.contains(only));
     let mut out = std::io::stdout().lock();
@@ -171,7 +177,7 @@ fn run_one(options: &Options) -> Result<bool, String> {
             break;
         }
     }
-    print!("{}", explain(&plan, &report));
+    print!("{}", explain(&source, &plan, &report));
     println!(
         "digest {:016x}, {} events, {} s of the world, {:?}",
         report.digest,
@@ -188,13 +194,13 @@ struct Sum {
     worlds: u64,
     events: u64,
     seconds: u64,
-    failures: Vec<String>,
+    failures: u64,
     marks: BTreeMap<Mark, u64>,
     reasons: BTreeMap<String, u64>,
 }
 
 impl Sum {
-    fn add(&mut self, plan: &Plan, report: &Report) {
+    fn add(&mut self, report: &Report) {
         self.worlds += 1;
         self.events += report.events;
         self.seconds += report.time / 1_000_000;
@@ -204,16 +210,14 @@ impl Sum {
         for (reason, count) in &report.reasons {
             *self.reasons.entry(reason.clone()).or_default() += count;
         }
-        if report.failure.is_some() {
-            self.failures.push(explain(plan, report));
-        }
+        self.failures += u64::from(report.failure.is_some());
     }
 
     fn merge(&mut self, other: Self) {
         self.worlds += other.worlds;
         self.events += other.events;
         self.seconds += other.seconds;
-        self.failures.extend(other.failures);
+        self.failures += other.failures;
         other.marks.into_iter().for_each(|(mark, count)| *self.marks.entry(mark).or_default() += count);
         other.reasons.into_iter().for_each(|(why, count)| *self.reasons.entry(why).or_default() += count);
     }
@@ -236,13 +240,16 @@ fn survey(options: &Options) -> (Sum, Duration) {
                 return sum;
             }
             let size = options.sizes[at as usize % options.sizes.len()];
-            let plan = Plan::from_seed(options.from + at / options.sizes.len() as u64, size);
+            let seed = options.from + at / options.sizes.len() as u64;
+            let (source, plan) = (Source::Seed(seed, size), Plan::from_seed(seed, size));
             let report = run(&plan);
             if report.failure.is_some() {
                 failed.fetch_add(1, Ordering::Relaxed);
-                eprint!("{}", explain(&plan, &report));
+                let tries = if options.shrinks { keep::tries(size) } else { 0 };
+                eprint!("{}", explain(&source, &plan, &report));
+                eprint!("{}", keep::keep(Path::new(""), &source, &plan, tries));
             }
-            sum.add(&plan, &report);
+            sum.add(&report);
         }
     };
     let mut total = Sum::default();
@@ -266,12 +273,12 @@ fn search(options: &Options) -> Result<bool, String> {
         sum.events,
         sum.events as f64 / wall,
         sum.seconds,
-        sum.failures.len(),
+        sum.failures,
         sum.marks.len(),
         Mark::ALL.len(),
         sum.reasons.len(),
     );
-    Ok(sum.failures.is_empty())
+    Ok(sum.failures == 0)
 }
 
 fn marks(options: &Options) -> Result<bool, String> {
@@ -283,7 +290,7 @@ fn marks(options: &Options) -> Result<bool, String> {
     for (reason, count) in &sum.reasons {
         println!("{count:>10}  {reason}");
     }
-    Ok(sum.failures.is_empty())
+    Ok(sum.failures == 0)
 }
 
 fn digest(options: &Options) -> Result<bool, String> {
@@ -297,7 +304,9 @@ fn digest(options: &Options) -> Result<bool, String> {
     );
     for seed in options.from..options.from + options.seeds {
         for size in &options.sizes {
-            let report = run(&Plan::from_seed(seed, *size));
+            let plan = Plan::from_seed(seed, *size);
+            let report = run(&plan);
+            eprint!("{}", explain(&Source::Seed(seed, *size), &plan, &report));
             all_well &= report.failure.is_none();
             println!("{seed:#x} {} {:016x} {}", size.text(), report.digest, report.events);
         }
@@ -306,16 +315,19 @@ fn digest(options: &Options) -> Result<bool, String> {
 }
 
 fn shrink(options: &Options) -> Result<bool, String> {
-    let plan = options.plan()?;
+    let (source, plan) = options.plan()?;
     let Some((smallest, failure)) = super::shrink::shrink(&plan, 2_000) else {
         println!("nothing is wrong with this world");
         return Ok(true);
     };
-    let script = format!("# {}\n{smallest}", failure.text.lines().next().unwrap_or_default());
-    match &options.out {
-        Some(file) => std::fs::write(file, script).map_err(|error| format!("{file}: {error}"))?,
-        None => print!("{script}"),
-    }
+    let script = keep::script(&smallest, &failure);
+    let file = options.out.clone().unwrap_or_else(|| {
+        print!("{script}");
+        source.smallest()
+    });
+    keep::write(Path::new(&file), &script).map_err(|error| format!("{file}: {error}"))?;
+    // Not among what is printed, so that only the script goes where that goes.
+    eprint!("{}", keep::told(&Source::Script(file), &smallest));
     Ok(false)
 }
 
@@ -326,7 +338,7 @@ fn replay(options: &Options) -> Result<bool, String> {
         let report = run(&plan);
         let verdict = if report.failure.is_none() { "passes" } else { "FAILS" };
         println!("{verdict} {name}");
-        print!("{}", explain(&plan, &report));
+        print!("{}", explain(&Source::Script(format!("{folder}/{name}.world")), &plan, &report));
         all_well &= report.failure.is_none();
     }
     Ok(all_well)

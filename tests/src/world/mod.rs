@@ -25,10 +25,12 @@ mod gateway;
 mod generate;
 mod im;
 mod im_apps;
+pub mod keep;
 mod ledger;
 mod link;
 mod mesh;
 mod original;
+mod panics;
 mod plan;
 mod pomelo;
 mod relay;
@@ -42,7 +44,7 @@ mod users;
 mod web;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fmt;
 
 use linkspan_core::Mark;
 
@@ -62,15 +64,55 @@ pub struct Failure {
     pub event: u64,
     /// What.
     pub text: String,
+    /// Where in the source that was found.
+    pub place: String,
+}
+
+/// What, and where in the source.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\nat {}", self.text.trim_end(), self.place)
+    }
 }
 
 impl Failure {
-    /// The invariant that is broken, without the numbers of this case: two runs with the same one fail alike.
-    pub fn checker(&self) -> String {
-        let first = self.text.lines().next().unwrap_or_default();
-        let head = first.split(": ").take(2).collect::<Vec<_>>().join(": ");
-        head.chars().filter(|letter| !letter.is_ascii_digit()).collect()
+    /// What is wrong, and the first of the details, if there are any.
+    pub fn head(&self) -> [&str; 2] {
+        let mut lines = self.text.lines().map(str::trim);
+        let what = lines.next().unwrap_or_default();
+        // What `assert_eq!` has compared is this case's alone.
+        let detail = lines.next().filter(|line| !line.starts_with("left: "));
+        [what, detail.unwrap_or_default()]
     }
+
+    /// The invariant that is broken and the first thing that breaks it, without the numbers and texts of this case:
+    /// two runs with the same one fail alike. A stuck stream is not an absent user, though both have not come to rest.
+    pub fn checker(&self) -> String {
+        let [what, detail] = self.head().map(kind);
+        format!("{}: {what} {detail}", self.place)
+    }
+}
+
+/// A line without what only this case has in it: numbers, quoted texts, lists and the fields of values.
+fn kind(line: &str) -> String {
+    let (mut kind, mut depth, mut is_quoted, mut is_escaped) = (String::new(), 0_usize, false, false);
+    for letter in line.chars() {
+        if is_quoted {
+            is_quoted = letter != '"' || is_escaped;
+            is_escaped = letter == '\\' && !is_escaped;
+            continue;
+        }
+        match letter {
+            '"' => is_quoted = true,
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ if depth > 0 => {}
+            _ if letter.is_ascii_digit() && kind.ends_with('#') => {}
+            _ if letter.is_ascii_digit() => kind.push('#'),
+            _ => kind.push(letter),
+        }
+    }
+    kind
 }
 
 /// What became of a world.
@@ -106,12 +148,13 @@ pub fn tell(plan: &Plan) -> Report {
 
 fn play(plan: &Plan, is_told: bool) -> Report {
     let mut sim = Sim::new(plan, is_told);
-    let outcome = catch_unwind(AssertUnwindSafe(|| sim.play()));
-    let failure = outcome.err().map(|panic| Failure {
+    let words = panics::caught(|| sim.play());
+    let failure = words.map(|panics::Words { text, place }| Failure {
         stage: sim.stage,
         at: sim.now,
         event: sim.events,
-        text: panic_text(&*panic),
+        text,
+        place,
     });
     Report {
         failure,
@@ -125,7 +168,32 @@ fn play(plan: &Plan, is_told: bool) -> Report {
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_owned()
+#[test]
+fn what_fails_alike_is_told_apart_from_what_does_not() {
+    let failure = |text: &str| {
+        let place = "tests/src/world/check.rs:116".to_owned();
+        Failure { stage: Stage::Heal, at: 0, event: 0, text: text.to_owned(), place }.checker()
+    };
+    let rest =
+        |detail: &str| failure(&format!("L: the world has not come to rest:\n{detail}\nwho waits for whom:"));
+    let stuck = rest("end 5 has 3 streams, 0 tied: [Flow { id: 7, mode: Echo }]");
+    assert_eq!(stuck, rest("end 17 has 12 streams, 1 tied: [Flow { id: 9, mode: Sink }, Flow { id: 1 }]"));
+    let absent = rest("user 3 (chat) is not connected: Some(HandshakeRefused)");
+    assert_ne!(stuck, absent, "a stuck stream is no absent user");
+    assert_eq!(absent, rest("user 12 (chat) is not connected: Some(HandshakeRefused)"));
+    assert_ne!(absent, rest("user 3 (im) is not connected: None"));
+    // Quoted texts are the case's, and so is what an `assert_eq!` has compared.
+    assert_eq!(failure(r#"B: was sent b"a \" b""#), failure(r#"B: was sent b"""#));
+    assert_eq!(failure("A9: places\n  left: [1, 0]\n right: [0, 0]"), failure("A9: places\n  left: 2"));
+    // The same words in two places are two faults.
+    let overflow = "attempt to subtract with overflow";
+    let [one, other] = ["core/src/gate.rs:1", "core/src/gate.rs:2"].map(|place| Failure {
+        stage: Stage::Safety,
+        at: 0,
+        event: 0,
+        text: overflow.to_owned(),
+        place: place.to_owned(),
+    });
+    assert_ne!(one.checker(), other.checker());
+    assert_eq!(one.to_string(), "attempt to subtract with overflow\nat core/src/gate.rs:1");
 }

@@ -4,21 +4,23 @@ use super::plan::{Plan, Settings};
 use super::{Failure, run};
 
 /// The state of the search.
-struct Search {
+struct Search<J> {
+    /// What is wrong with a world.
+    judge: J,
     best: Plan,
     checker: String,
     failure: Failure,
     tries: usize,
 }
 
-impl Search {
+impl<J: FnMut(&Plan) -> Option<Failure>> Search<J> {
     /// Takes the candidate over if it fails alike.
     fn offer(&mut self, candidate: Plan) -> bool {
         if self.tries == 0 || candidate == self.best {
             return false;
         }
         self.tries -= 1;
-        match run(&candidate).failure.filter(|failure| failure.checker() == self.checker) {
+        match (self.judge)(&candidate).filter(|failure| failure.checker() == self.checker) {
             Some(failure) => {
                 self.best = candidate;
                 self.failure = failure;
@@ -98,8 +100,16 @@ impl Search {
 
 /// The smallest world that fails as `plan` does, found with at most `tries` runs; `None` if nothing is wrong with it.
 pub fn shrink(plan: &Plan, tries: usize) -> Option<(Plan, Failure)> {
-    let failure = run(plan).failure?;
-    let mut search = Search { best: plan.clone(), checker: failure.checker(), failure, tries };
+    shrink_by(plan, tries, |plan| run(plan).failure)
+}
+
+fn shrink_by(
+    plan: &Plan,
+    tries: usize,
+    mut judge: impl FnMut(&Plan) -> Option<Failure>,
+) -> Option<(Plan, Failure)> {
+    let failure = judge(plan)?;
+    let mut search = Search { judge, best: plan.clone(), checker: failure.checker(), failure, tries };
     loop {
         let before = search.best.clone();
         search.thin(|plan| &mut plan.faults);
@@ -110,4 +120,26 @@ pub fn shrink(plan: &Plan, tries: usize) -> Option<(Plan, Failure)> {
             return Some((search.best, search.failure));
         }
     }
+}
+
+#[test]
+fn a_world_is_not_shrunk_into_another_failure() {
+    use super::{Size, Stage, Verb};
+
+    let plan = Plan::from_seed(3, Size::Cluster);
+    let is_dial = |plan: &Plan| plan.ops.iter().any(|op| op.verb == Verb::Dial);
+    assert!(is_dial(&plan), "this seed's users dial");
+    // Who dials leaves a stream behind; somebody is always away.
+    let judge = |plan: &Plan| {
+        let stream = format!("end 4 has {} streams\n", plan.ops.len());
+        let absent = format!("user {} is not connected: None", plan.users.len());
+        let stream = if is_dial(plan) { stream } else { String::new() };
+        let text = format!("L: the world has not come to rest:\n{stream}{absent}");
+        Some(Failure { stage: Stage::Heal, at: 0, event: 0, text, place: String::new() })
+    };
+    let (smallest, failure) = shrink_by(&plan, 5_000, judge).expect("it fails");
+    let verbs: Vec<Verb> = smallest.ops.iter().map(|op| op.verb).collect();
+    assert_eq!(verbs, [Verb::Dial], "{smallest}");
+    assert_eq!(failure.head(), ["L: the world has not come to rest:", "end 4 has 1 streams"]);
+    assert!(smallest.faults.is_empty() && smallest.users.len() == 1, "{smallest}");
 }
