@@ -222,7 +222,7 @@ fn any_faults(random: &mut impl Source, settings: &Settings, users: usize, size:
             Harm::Skew => (random.below(gateways), span, random.below(2) as u64),
             Harm::Exhaust => (random.below(gateways), span.min(5 * SECOND), 0),
             Harm::NodeUp | Harm::NodeDown => (random.below(gateways), 0, 1 + random.below(3) as u64),
-            Harm::Partition => (random.below(gateways), span, random.below(gateways) as u64),
+            Harm::Partition => (random.below(gateways), span, random.below(2) as u64),
         };
         faults.push(Fault { at: random.below(settings.heal as usize) as u64, harm, whom, span, extra });
     }
