@@ -4,7 +4,10 @@ use bytes::{Bytes, BytesMut};
 use linkspan_core::Violation;
 use linkspan_core::pomelo::{self, Dictionary, Message, MessageType, Package, PackageReader, RouteOut};
 
-use crate::{fuzz_chat, fuzz_connection, fuzz_http, fuzz_hub, fuzz_im, fuzz_tunnel, fuzz_world};
+use crate::{
+    fuzz_chat, fuzz_connection, fuzz_edge, fuzz_framing, fuzz_http, fuzz_hub, fuzz_im, fuzz_machines,
+    fuzz_tunnel, fuzz_world,
+};
 
 /// What a fuzz target does with its input.
 pub type Body = fn(&[u8]);
@@ -14,20 +17,25 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("chat_client", fuzz_chat::chat_client),
     ("chat_message", fuzz_chat::chat_message),
     ("chat_server", fuzz_chat::chat_server),
+    ("edge_and_hello", fuzz_edge::edge_and_hello),
+    ("http_framing", fuzz_framing::http_framing),
     ("http_path", fuzz_http::http_path),
     ("http_pool", fuzz_http::http_pool),
     ("http_router", fuzz_http::http_router),
+    ("http_upstream", fuzz_edge::http_upstream),
     ("hub", fuzz_hub::hub),
     ("im_client", fuzz_im::im_client),
     ("im_envelope", fuzz_im::im_envelope),
     ("im_server", fuzz_im::im_server),
     ("inflate", inflate),
     ("json_members", fuzz_http::json_members),
+    ("machines", fuzz_machines::machines),
     ("pomelo_bystanders", fuzz_connection::pomelo_bystanders),
     ("pomelo_client", fuzz_connection::pomelo_client),
     ("pomelo_message", pomelo_message),
     ("pomelo_packages", pomelo_packages),
     ("pomelo_server", fuzz_connection::pomelo_server),
+    ("record_line", fuzz_edge::record_line),
     ("tunnel_message", fuzz_tunnel::tunnel_message),
     ("tunnel_policy", fuzz_tunnel::tunnel_policy),
     ("tunnel_session", fuzz_tunnel::tunnel_session),

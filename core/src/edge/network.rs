@@ -56,6 +56,13 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| InvalidNetwork)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| InvalidNetwork))?;
-        if bits > most { Err(InvalidNetwork) } else { Ok(Self { address, bits }) }
+        match address.to_canonical() {
+            _ if bits > most => Err(InvalidNetwork),
+            // An IPv4 network written as IPv6 is the IPv4 network, as with addresses: otherwise nothing is in it.
+            own @ IpAddr::V4(_) if address.is_ipv6() && bits >= 96 => {
+                Ok(Self { address: own, bits: bits - 96 })
+            }
+            _ => Ok(Self { address, bits }),
+        }
     }
 }

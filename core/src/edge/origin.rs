@@ -64,7 +64,7 @@ impl Origins {
             Self::Listed(listed) => listed.contains(&origin.normal()),
             Self::SameHost | Self::Any => false,
         };
-        is_listed || (!host.is_empty() && strip_port(origin.authority).eq_ignore_ascii_case(strip_port(host)))
+        is_listed || (!host.is_empty() && bare(origin.authority).eq_ignore_ascii_case(bare(host)))
     }
 }
 
@@ -91,6 +91,12 @@ impl Origin<'_> {
         let bare = authority.strip_suffix(port).unwrap_or(&authority);
         alloc::format!("{scheme}://{bare}")
     }
+}
+
+/// The host without its port, and an IPv6 address without its brackets, whether there was a port or not.
+fn bare(authority: &str) -> &str {
+    let host = strip_port(authority);
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 fn parse(text: &str) -> Option<Origin<'_>> {

@@ -27,6 +27,8 @@ pub struct Framing {
     name: [u8; Framing::NAME_MAX],
     name_len: usize,
     length: Option<u64>,
+    /// A length is no number. The parser refuses it, but for a request that has a coding, too: there it never looks.
+    is_length_odd: bool,
     is_coded: bool,
 }
 
@@ -47,8 +49,11 @@ enum Part {
     ChunkExtension(u64),
     Chunk(u64),
     ChunkEnd,
-    /// The lines behind the last chunk; whether this one has a byte.
-    Trailer(bool),
+    /// The lines behind the last chunk. They end with both bytes: the parser takes a lone line feed for a part of one.
+    Trailer {
+        is_empty: bool,
+        has_cr: bool,
+    },
     /// What comes is none of the requests that the parser beside this reads.
     Lost,
 }
@@ -62,6 +67,8 @@ impl Default for Framing {
 impl Framing {
     const LENGTH: &[u8] = b"content-length";
     const CODING: &[u8] = b"transfer-encoding";
+    /// The beginning of a line behind the last chunk.
+    const TRAILER: Part = Part::Trailer { is_empty: true, has_cr: false };
     /// A byte more than the longest name that is looked for.
     const NAME_MAX: usize = Self::CODING.len() + 1;
 
@@ -74,6 +81,7 @@ impl Framing {
             name: [0; Self::NAME_MAX],
             name_len: 0,
             length: None,
+            is_length_odd: false,
             is_coded: false,
         }
     }
@@ -138,9 +146,16 @@ impl Framing {
             (Part::Length, b' ' | b'\t' | b'\r') => Part::Length,
             (Part::Length, b'\n') => Part::Name,
             (Part::Length, b'0'..=b'9') => {
-                let more = self.length.unwrap_or(0).checked_mul(10);
-                self.length = more.and_then(|length| length.checked_add(u64::from(byte - b'0')));
-                if self.length.is_some() { Part::Length } else { Part::Lost }
+                let more = self.length.and_then(|length| length.checked_mul(10));
+                match more.and_then(|length| length.checked_add(u64::from(byte - b'0'))) {
+                    Some(length) => self.length = Some(length),
+                    None => self.is_length_odd = true,
+                }
+                Part::Length
+            }
+            (Part::Length, _) => {
+                self.is_length_odd = true;
+                Part::Value
             }
             (Part::ChunkSize(size), b'\n') => Self::chunk(size),
             (Part::ChunkSize(size), b'\r' | b' ' | b'\t' | b';') => Part::ChunkExtension(size),
@@ -148,10 +163,15 @@ impl Framing {
                 (Some(digit), Some(size)) => Part::ChunkSize(size + u64::from(digit)),
                 _ => Part::Lost,
             },
-            (Part::Trailer(false), b'\n') => Part::Start,
-            (Part::Trailer(true), b'\n') => Part::Trailer(false),
-            (Part::Trailer(has_byte), b'\r') => Part::Trailer(has_byte),
-            (Part::Trailer(_), _) => Part::Trailer(true),
+            (Part::Trailer { is_empty, has_cr: true }, b'\n') => {
+                if is_empty {
+                    Part::Start
+                } else {
+                    Self::TRAILER
+                }
+            }
+            (Part::Trailer { is_empty, has_cr: false }, b'\r') => Part::Trailer { is_empty, has_cr: true },
+            (Part::Trailer { has_cr: false, .. }, _) => Part::Trailer { is_empty: false, has_cr: false },
             _ => Part::Lost,
         };
     }
@@ -172,11 +192,13 @@ impl Framing {
 
     fn end_head(&mut self) -> Part {
         self.heads += 1;
+        let is_length_odd = mem::take(&mut self.is_length_odd);
         match (self.length.take(), mem::take(&mut self.is_coded)) {
             (Some(_), true) => {
                 self.doubtful = Some(self.heads);
                 Part::Lost
             }
+            (Some(_), false) if is_length_odd => Part::Lost,
             // The parser takes no other coding than this one.
             (None, true) => Part::ChunkSize(0),
             (Some(length), false) if length > 0 => Part::Body(length),
@@ -185,7 +207,7 @@ impl Framing {
     }
 
     const fn chunk(size: u64) -> Part {
-        if size == 0 { Part::Trailer(false) } else { Part::Chunk(size) }
+        if size == 0 { Self::TRAILER } else { Part::Chunk(size) }
     }
 }
 
@@ -228,6 +250,32 @@ mod tests {
             ("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", 3),
         ] {
             assert!(finds(before, number), "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_none_is_one_too_many_beside_a_coding() {
+        // hyper reads such a request: it looks at no length once there is a coding.
+        for length in ["", "+4", "4,4", "4 4", "abc", "99999999999999999999"] {
+            for (first, last) in [("Transfer-Encoding: chunked", ""), ("", "Transfer-Encoding: chunked\r\n")]
+            {
+                let first = if first.is_empty() { "A: b" } else { first };
+                let head = format!("POST /b HTTP/1.1\r\n{first}\r\nContent-Length: {length}\r\n{last}\r\n");
+                let mut framing = Framing::new();
+                framing.handle_bytes(head.as_bytes());
+                assert!(framing.is_doubtful(1), "{head:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lone_line_feed_ends_no_trailer() {
+        // hyper reads on to an empty line that ends with both bytes; what stands before it is no request.
+        let inner = "PUT / HTTP/1.1\r\nContent-Length: 1000\r\n";
+        for trailer in ["X: 1\n\r\n", "\n\r\n", "X: 1\n\nY: 2\r\n"] {
+            let before =
+                format!("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{trailer}{inner}\r\n");
+            assert!(finds(&before, 2), "{before:?}");
         }
     }
 

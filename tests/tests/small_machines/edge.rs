@@ -152,6 +152,33 @@ fn a_proxy_hands_over_to_its_client() {
     assert_eq!(gate.connections(), 0);
 }
 
+#[test]
+fn an_ipv4_network_written_as_ipv6_is_the_ipv4_network() {
+    for (written, meant) in [("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:10.0.0.1", "10.0.0.1/32")] {
+        let network: Network = written.parse().unwrap();
+        assert_eq!(network.to_string(), meant);
+        assert!(network.contains(address("10.0.0.1")) && network.contains(address("::ffff:10.0.0.1")));
+    }
+    assert!("::ffff:0.0.0.0/129".parse::<Network>().is_err());
+    let wide: Network = "::ffff:0.0.0.0/95".parse().unwrap();
+    assert!(!wide.contains(address("10.0.0.1")), "more than the IPv4 networks: one of IPv6");
+}
+
+#[test]
+fn a_page_of_an_ipv6_host_may_be_on_any_port() {
+    let own = Origins::default();
+    for host in ["[::1]", "[::1]:3251"] {
+        assert!(
+            own.allows(Some("http://[::1]"), host) && own.allows(Some("http://[::1]:80"), host),
+            "{host}"
+        );
+        assert!(
+            !own.allows(Some("http://[::2]"), host) && !own.allows(Some("http://[::2]:80"), host),
+            "{host}"
+        );
+    }
+}
+
 proptest! {
     /// Whatever is in a header, it is read, and names somebody whom a proxy of ours has named, or nobody.
     #[test]
