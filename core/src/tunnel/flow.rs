@@ -140,7 +140,8 @@ impl Tunnel {
     fn widen(&mut self, id: StreamId, cost: u32, cx: &mut Cx<'_>) {
         let (limit, half) = (cx.limits().tunnel_stream_window, cx.limits().tunnel_session_bytes / 2);
         let room = half.saturating_sub(self.table.grown) / 4;
-        let Some(credit) = self.table.get(id).and_then(|stream| stream.credit.as_mut()) else { return };
+        let Some(stream) = self.table.get(id).filter(|stream| stream.state != State::Ended) else { return };
+        let Some(credit) = stream.credit.as_mut() else { return };
         if let Some(more) = credit.grow(cost, limit, room) {
             let cost = credit.window;
             self.table.grown += u64::from(more);

@@ -141,6 +141,23 @@ fn reads_are_granted_in_few_messages_and_widen_the_window_up_to_its_limit() {
     assert!(ended(&end).is_empty() && end.marks.is_empty());
 }
 
+/// What was unread when it ended is read as before, but nothing follows its end.
+#[test]
+fn the_window_of_a_stream_that_is_over_does_not_grow() {
+    let mut end = counting(Limits::default());
+    let stream = end.accept(2);
+    let half = FIRST / 2;
+    end.receive(2, data(half as usize));
+    end.command(TunnelCommand::Read { stream, cost: half });
+    [(); 2].map(|()| end.receive(2, data(half as usize)));
+    end.receive(2, Content::Error(text("EOF")));
+    let told = end.notices.len();
+    for left in [1, 0] {
+        end.command(TunnelCommand::Read { stream, cost: half });
+        assert_eq!((&end.notices[told..], end.machine.dialect().streams()), (&[][..], left));
+    }
+}
+
 /// Whatever honest peers send, the sum of all streams stays within its limit, and no stream is ended for it.
 #[test]
 fn all_windows_together_stay_within_the_session() {

@@ -142,8 +142,8 @@ impl Model {
         let stream = &mut self.streams[at];
         (stream.heard, stream.was_missing) = (self.now, false);
         let cost = data_cost(&body);
-        let may =
-            stream.credit.as_ref().map_or(self.limits.tunnel_stream_bytes - stream.held, |one| one.open);
+        let left = self.limits.tunnel_stream_bytes.saturating_sub(stream.held);
+        let may = stream.credit.as_ref().map_or(left, |credit| credit.open);
         if body.is_empty() {
             return;
         }
