@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: the simulated world, built with optimisation.
+//! `cargo xtask sim`: the simulated world, built with optimisation and with all checks.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
         "cargo",
         "build",
         "--quiet",
-        "--release",
+        "--profile",
+        "sim",
         "-p",
         "linkspan-tests",
         "--no-default-features",
@@ -19,6 +20,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
         "sim",
     ];
     command::run(&mut command(&build))?;
-    let status = command(&["target/release/sim"]).args(arguments).status()?;
+    let status = command(&["target/sim/sim"]).args(arguments).status()?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
