@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use super::story::Along;
 
+/// How much of a line's detail is told, in characters: what a message carries is often long, and all alike.
+const DETAIL: usize = 300;
+
 /// The record of a run. The fingerprint is always kept, the story only if somebody wants to read it.
 #[derive(Debug)]
 pub(super) struct Trace {
@@ -43,7 +46,11 @@ impl Trace {
     /// Tells one line of the story: when, where, what, and more.
     pub(super) fn tell(&mut self, now: u64, place: impl FnOnce() -> [String; 3]) {
         if let Some(story) = &mut self.story {
-            let [node, what, detail] = place();
+            let [node, what, mut detail] = place();
+            if let Some((end, _)) = detail.char_indices().nth(DETAIL) {
+                detail.truncate(end);
+                detail.push('…');
+            }
             let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
             // Writing to a string does not fail.
             let _ = writeln!(story, "{seconds:>6}.{micros:06}  {node:<12} {what:<8} {detail}");
@@ -57,4 +64,15 @@ impl Trace {
     pub(super) fn take_story(&mut self) -> String {
         self.story.take().unwrap_or_default()
     }
+}
+
+#[test]
+fn a_line_of_the_story_is_cut_between_characters() {
+    let mut trace = Trace::new(true);
+    trace.tell(1, || ["g0".into(), "route".into(), "ä".repeat(DETAIL + 1)]);
+    trace.tell(2, || ["g0".into(), "route".into(), "ä".repeat(DETAIL)]);
+    let story = trace.take_story();
+    let lines: Vec<&str> = story.lines().collect();
+    assert!(lines[0].ends_with(&format!("route    {}…", "ä".repeat(DETAIL))), "{}", lines[0]);
+    assert!(lines[1].ends_with(&format!("route    {}", "ä".repeat(DETAIL))), "{}", lines[1]);
 }
