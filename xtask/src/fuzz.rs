@@ -1,11 +1,14 @@
-//! `cargo xtask fuzz`: every fuzz target for a while, stopping at the first that finds something.
+//! `cargo xtask fuzz`: every fuzz target for a while, stopping at the first that finds something. And for some seconds,
+//! as a step of `cargo xtask test`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{ExitCode, Stdio};
+use std::sync::Mutex;
 
 use crate::Error;
-use crate::command::{command, strong};
+use crate::command::{self, command, output, strong};
 use crate::setup::{Need, provide};
+use crate::test::cargo_command;
 
 /// What the fuzzer tells when it ends.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -54,6 +57,83 @@ fn fuzz(name: &str, seconds: u64) -> Result<Stats, Error> {
     }
     let tail = said.split_off(said.len().saturating_sub(60));
     Err(format!("{}\n{name} has found something, or was not built", tail.join("\n")).into())
+}
+
+/// What makes the compiler count the branches that are taken, as cargo-fuzz asks for it. Stable can do that, too; only
+/// sanitizers need nightly.
+const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Cllvm-args=-simplifycfg-branch-fold-threshold=0";
+
+/// Where [`smoke`] builds, and keeps what it finds.
+const SMOKE: &str = "target/fuzz-smoke";
+/// How long each target runs there.
+const SMOKE_SECONDS: u64 = 3;
+/// How many run at once.
+const SMOKE_LANES: usize = 2;
+
+/// Every target for some seconds, with the toolchain in use and without cargo-fuzz: whether it starts, and finds
+/// nothing at once.
+pub(crate) fn smoke() -> Result<(), Error> {
+    let about = output(&mut command(&["rustc", "-vV"]))?;
+    let host = about.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc names no host")?;
+    // With a target, even the host's own, the flags are not those of build scripts and macros, which no fuzzer runs.
+    let words =
+        ["build", "--release", "-p", "linkspan-fuzz", "--bins", "--target", host, "--target-dir", SMOKE];
+    let mut build = cargo_command(&words);
+    build.env("RUSTFLAGS", COVERAGE).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+    build.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    build.env("CARGO_PROFILE_RELEASE_DEBUG", "0").env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
+    command::run(build.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true"))?;
+    let (names, folder) = (targets()?, format!("{SMOKE}/{host}/release"));
+    let (next, stopped) = (Mutex::new(names.iter()), Mutex::new(None));
+    std::thread::scope(|scope| {
+        for _ in 0..SMOKE_LANES {
+            scope.spawn(|| {
+                let take = || next.lock().ok().and_then(|mut names| names.next());
+                while let Some(name) = take() {
+                    let text = match smoke_one(&folder, name) {
+                        Ok(executions) => {
+                            println!("{name:<20} {executions:>9} executions");
+                            continue;
+                        }
+                        Err(error) => error.to_string(),
+                    };
+                    if let Ok(mut stopped) = stopped.lock() {
+                        stopped.get_or_insert(text);
+                    }
+                    // Whoever finds something leaves nothing for the others.
+                    while take().is_some() {}
+                }
+            });
+        }
+    });
+    stopped.into_inner()?.map_or(Ok(()), |text| Err(text.into()))
+}
+
+/// Runs one target that is built; gives how much it tried.
+fn smoke_one(folder: &str, name: &str) -> Result<u64, Error> {
+    let (program, committed) = (format!("{folder}/{name}"), format!("tests/corpus/{name}"));
+    let (corpus, found) = (format!("{SMOKE}/corpus/{name}"), format!("{SMOKE}/found/{name}-"));
+    std::fs::create_dir_all(&corpus)?;
+    std::fs::create_dir_all(format!("{SMOKE}/found"))?;
+    let (time, prefix) = (format!("-max_total_time={SMOKE_SECONDS}"), format!("-artifact_prefix={found}"));
+    let words = [&program, &corpus, &committed, &time, &prefix, "-timeout=10", "-print_final_stats=1"];
+    let result = command(&words).stdin(Stdio::null()).stdout(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&result.stderr);
+    let mut stats = Stats::default();
+    said.lines().for_each(|line| stats.read(line));
+    if result.status.success() {
+        return Ok(stats.executions);
+    }
+    let kept = said.lines().find_map(|line| line.split("Test unit written to ").nth(1)).unwrap_or(&committed);
+    let lines: Vec<&str> = said.lines().collect();
+    let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+    Err(format!(
+        "{tail}\n{name} has found something. Once more: {program} {kept}\n\
+         or put that file into {committed}, and: cargo test -p linkspan-tests --no-default-features --test corpora"
+    )
+    .into())
 }
 
 /// Reads the arguments and runs the task.
