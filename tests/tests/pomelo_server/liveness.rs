@@ -26,6 +26,23 @@ fn heartbeats_go_every_interval_from_working_on() {
     assert_eq!(bench.wait_reading(T), [(HEARTBEAT, "".into())]);
 }
 
+/// A crowd that took ten seconds to come takes ten seconds of each interval, and no instant of it is everybody's (O10).
+#[test]
+fn heartbeats_are_as_far_apart_as_the_handshakes_were() {
+    let apart = Duration::from_millis(3);
+    for number in 0..3_000 {
+        let mut bench = Bench::plain();
+        bench.now = bench.now + apart * number;
+        let mut bench = bench.working();
+        let opened = bench.now;
+        for beat in 1..=2 {
+            bench.wait_reading(T - MICRO);
+            assert_eq!(bench.station.next_timeout(), Some(opened + T * beat));
+            assert_eq!(bench.wait_reading(MICRO), [(HEARTBEAT, "".into())]);
+        }
+    }
+}
+
 #[test]
 fn a_silent_peer_gets_two_heartbeats_then_the_reason() {
     let mut bench = Bench::plain().working();

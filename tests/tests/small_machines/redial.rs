@@ -56,6 +56,21 @@ fn failures_wait_longer_and_a_stable_connection_begins_again() {
     }
 }
 
+/// A thousand agents whose server is gone in one instant: no tenth of the time in which they come back has twice its share.
+#[test]
+fn who_lost_a_server_together_comes_back_apart() {
+    let mut shares = [0; 10];
+    for seed in 0..1_000 {
+        let mut bench = Bench::new(Config { seed, ..Config::default() });
+        bench.next();
+        bench.event(Event::Connected);
+        bench.now = Instant::from_micros(3_600_000_000);
+        let delay = waited(&bench.event(Event::Ended)).as_micros();
+        shares[(delay as usize - 250_000).min(249_999) / 25_000] += 1;
+    }
+    assert!(shares.iter().all(|share| (50..200).contains(share)), "{shares:?}");
+}
+
 #[test]
 fn a_dial_that_takes_too_long_is_given_up_and_its_answer_means_nothing() {
     let mut bench = Bench::new(Config::default());

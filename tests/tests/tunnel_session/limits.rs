@@ -1,8 +1,8 @@
 //! What a peer may not do for ever, and what it is told.
 
 use super::*;
-use linkspan_core::Violation;
 use linkspan_core::tunnel::{ClientSession, StreamEnd, client_key, forward_proto, split_forwarded};
+use linkspan_core::{Machine, Violation};
 
 #[test]
 fn a_peer_that_falls_silent_is_told_of_and_so_is_its_return() {
@@ -112,4 +112,37 @@ fn a_client_key_is_what_every_peer_reads_back() {
     }
     assert_eq!(split_forwarded(&text("tcp")), None);
     assert_eq!(split_forwarded(&text("a::b::tcp")), Some((text("a"), text("b::tcp"))));
+}
+
+/// The line is gone with streams open, being dialled, paused and full: nothing that the application still asks for, nor
+/// what comes late, is said, told, waited for, or kept beside what goes with the session.
+#[test]
+fn a_lost_session_does_nothing_more() {
+    for role in [Role::Server, Role::Client] {
+        let config = TunnelConfig { may_peer_dial: true, ..TunnelConfig::new(role) };
+        let mut end = End::new(config, Limits::default());
+        let wires = if role == Role::Server { [-5, -6] } else { [5, 6] };
+        let streams = wires.map(|wire| end.accept(wire));
+        end.dial();
+        end.receive(7, connect());
+        end.receive(wires[0], Content::Data(Bytes::from(vec![1; 50_000])));
+        end.receive(wires[1], Content::Pause);
+        end.command(TunnelCommand::Data { stream: streams[1], body: Bytes::from(vec![1; 50_000]) });
+        assert_eq!((end.machine.dialect().streams(), end.machine.dialect().held()), (4, 50_000));
+        end.event(Event::Closed(CloseReason::ConnectionLost));
+        let all = |end: &End| (end.closed, end.sent.len(), end.notices.len(), end.machine.next_timeout());
+        let (after, owned) = (all(&end), end.machine.footprint());
+        assert_eq!((after.0, after.3), (Some(CloseReason::ConnectionLost), None));
+        for stream in streams {
+            end.command(TunnelCommand::Data { stream, body: text("late") });
+            end.command(TunnelCommand::Read { stream, cost: 50_000 });
+            end.command(TunnelCommand::Close(stream));
+        }
+        let (proto, address) = (text("tcp"), text("127.0.0.1:80"));
+        end.command(TunnelCommand::Dial { request: 8, proto, address });
+        end.receive(wires[0], Content::Data(text("late")));
+        end.pass(Duration::from_secs(700));
+        assert_eq!(all(&end), after);
+        assert!(end.machine.footprint() <= owned, "{} of {owned} B", end.machine.footprint());
+    }
 }
