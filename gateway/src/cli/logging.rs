@@ -1,8 +1,9 @@
 //! Logging that can neither block nor end the process.
 //!
 //! Lines go through a bounded queue to a thread that writes them to standard error. If nobody reads them they are
-//! dropped and counted; if standard error is closed they are dropped.
+//! dropped and counted; if standard error is closed they are dropped. An event is one line, whatever a peer's text in it.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -128,8 +129,32 @@ impl Write for Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        self.0.put(std::mem::take(&mut self.1));
+        self.0.put(one_line(&self.1));
     }
+}
+
+/// The same line with its control characters escaped, as JSON does it, but for colours: what a peer has said must not look
+/// like an event of ours, nor do anything to a terminal. The formatter escapes texts, and lets through what displays itself.
+fn one_line(line: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(line);
+    let event = text.strip_suffix('\n').unwrap_or(&text);
+    let mut tame = String::with_capacity(line.len());
+    for (at, one) in event.char_indices() {
+        if one.is_control() && !is_colour(&event[at..]) {
+            // Writing to a string cannot fail.
+            let _ = write!(tame, "\\u{:04x}", u32::from(one));
+        } else {
+            tame.push(one);
+        }
+    }
+    tame.push_str(&text[event.len()..]);
+    tame.into_bytes()
+}
+
+/// Whether the text begins with what sets a colour.
+fn is_colour(text: &str) -> bool {
+    let number = |one: char| one.is_ascii_digit() || one == ';';
+    text.strip_prefix("\x1b[").is_some_and(|rest| rest.trim_start_matches(number).starts_with('m'))
 }
 
 impl<'l> MakeWriter<'l> for Log {
@@ -152,5 +177,38 @@ mod tests {
             writeln!(log.make_writer(), "line").expect("never fails");
         }
         assert_eq!(log.dropped.load(Ordering::Relaxed), 3);
+    }
+
+    /// What the gateway's events show of a peer, as a text and as it displays itself.
+    const SAID: &str = "x\n2026-01-01 INFO forged\r\u{b}\t\0 \x1b[2J\x1b]0;title\x07\x08\x7f\u{9b}1A";
+
+    fn logged(ansi: bool, json: bool) -> String {
+        let (lines, waiting) = sync_channel(8);
+        let log = Log { lines, dropped: Arc::default() };
+        let builder = tracing_subscriber::fmt().with_writer(log).with_ansi(ansi);
+        let event = || tracing::error!(text = SAID, shown = %SAID, "said {SAID}");
+        match json {
+            true => tracing::subscriber::with_default(builder.json().flatten_event(true).finish(), event),
+            false => tracing::subscriber::with_default(builder.finish(), event),
+        }
+        let Ok(Entry::Line(line)) = waiting.try_recv() else { panic!("no line") };
+        assert!(waiting.try_recv().is_err(), "one event, one line");
+        let line = String::from_utf8(line).expect("it is text");
+        line.strip_suffix('\n').expect("it ends as a line").to_owned()
+    }
+
+    #[test]
+    fn what_a_peer_says_is_no_event_and_no_colour() {
+        let plain = logged(false, false);
+        assert!(plain.contains("forged") && !plain.contains(char::is_control), "{plain:?}");
+        let coloured = logged(true, false);
+        let colours = coloured.split('\x1b').skip(1);
+        assert!(colours.clone().count() > 4, "{coloured:?}");
+        assert!(colours.clone().all(|part| is_colour(&format!("\x1b{part}"))), "{coloured:?}");
+        assert!(!coloured.replace('\x1b', "").contains(char::is_control), "{coloured:?}");
+        let json = logged(false, true);
+        assert!(!json.contains(char::is_control), "{json:?}");
+        let event: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        assert_eq!([&event["text"], &event["shown"]], [SAID; 2]);
     }
 }
