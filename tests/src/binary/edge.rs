@@ -131,6 +131,25 @@ pub fn proxy_headers_name_the_client(program: &str) {
     gateway.stop();
 }
 
+/// Counters tell how the limits are set, and the list of agents who is there: both are told to the machine itself, and to
+/// nobody whom a proxy on it speaks for.
+pub fn what_is_counted_is_for_the_machine_itself(program: &str) {
+    let (mut gateway, http) = serve(program, &["--tunnel", "--trust-proxy", "127.0.0.1"]);
+    for page in ["/metrics", "/clients"] {
+        for (from, status) in [
+            ("", 200),
+            ("X-Forwarded-For: 192.0.2.1\r\n", 403),
+            ("X-Forwarded-For: 127.0.0.1, 192.0.2.1\r\n", 403),
+            ("X-Forwarded-For: 192.0.2.1, 127.0.0.1\r\n", 403),
+        ] {
+            let answer = Web::connect(http).ask(&format!("GET {page} HTTP/1.1\r\nHost: x\r\n{from}\r\n"));
+            assert_eq!(answer.status, status, "{page} {from:?}");
+            assert!(status == 200 || !answer.body.contains("linkspan"), "{answer:?}");
+        }
+    }
+    gateway.stop();
+}
+
 /// Whoever finds the house full is told, and when to come again.
 pub fn too_many_are_told(program: &str) {
     let (mut gateway, address) = serve(program, &["--connections", "2"]);

@@ -72,6 +72,7 @@ macro_rules! binary_tests {
             edge::pages_of_other_hosts_are_refused,
             edge::addresses_behind_proxies_are_limited,
             edge::proxy_headers_name_the_client,
+            edge::what_is_counted_is_for_the_machine_itself,
             edge::too_many_are_told,
             edge::wrong_settings_are_told,
             starting::lines_with_real_ports,

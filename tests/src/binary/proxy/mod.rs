@@ -146,7 +146,14 @@ pub fn bad_upstreams_are_told(program: &str) {
     let (mut process, address) = gateway(
         program,
         origin.address,
-        &["--proxy-timeout", "300ms", "--route", "/none/=http://127.0.0.1:1"],
+        &[
+            "--proxy-timeout",
+            "300ms",
+            "--route",
+            "/none/=http://127.0.0.1:1",
+            "--route",
+            "/nameless/=http://no-such-host.invalid",
+        ],
     );
     for (name, status, text) in [
         ("garbage", 502, "does not speak HTTP"),
@@ -163,6 +170,9 @@ pub fn bad_upstreams_are_told(program: &str) {
     let reply = Wire::connect(address).ask("GET /none/ HTTP/1.1\r\nHost: g\r\n\r\n");
     assert_eq!(reply.status, 502);
     assert!(reply.text().contains("refused"), "{}", reply.text());
+    // A name server may say so at once, or not at all.
+    let reply = Wire::connect(address).ask("GET /nameless/ HTTP/1.1\r\nHost: g\r\n\r\n");
+    assert!(matches!(reply.status, 502 | 504), "{}", reply.text());
     for name in ["cut", "cutchunk"] {
         let reply = Wire::connect(address).ask(&get(name));
         assert_eq!((reply.status, reply.is_whole), (200, false), "{name}: {reply:?}");
