@@ -1,250 +1,160 @@
-//! What tunnels, the proxy before them and their agents must survive, and which tests show it: T threats, O overload,
-//! N faults. Each entry is a test that exists; those of the programs run on both runtimes.
+//! `docs/promises.md` says which tests stand for which invariant, threat, overload and fault: every number is there, and
+//! every test that is named is one, and is run.
 
-use linkspan_tests::vectors;
+use linkspan_tests::{fuzz, vectors};
 
-/// One threat: its number, what it is, and the tests: a file of this crate and a function.
-struct Threat(&'static str, &'static str, &'static [(&'static str, &'static str)]);
-
-const THREATS: &[Threat] = &[
-    Threat(
-        "T1",
-        "heads, handshakes and messages that come drop by drop",
-        &[
-            ("tests/gateway/http.rs", "a_slow_head"),
-            ("src/binary/hostile.rs", "half_a_handshake_is_ended"),
-            ("tests/runtime/cases.rs", "ends_unfinished_handshakes"),
-        ],
-    ),
-    Threat(
-        "T2",
-        "lengths that nothing follows, and what is larger than it may be",
-        &[
-            ("src/binary/proxy/raw.rs", "heads_have_bounds"),
-            ("tests/gateway/http.rs", "too_much_head"),
-            ("tests/runtime/websocket.rs", "refuses_oversize"),
-            ("src/binary/tunnel/flags.rs", "wrong_limits_are_told"),
-        ],
-    ),
-    Threat(
-        "T9",
-        "numbers of streams that are in use, zero, negative or huge",
-        &[
-            ("tests/tunnel_session/rules.rs", "a_number_that_is_taken_is_refused_and_its_stream_lives"),
-            ("tests/tunnel_e2e/hostile.rs", "numbers_used_twice"),
-            ("src/binary/tunnel/recorded.rs", "probes_of_an_agent"),
-        ],
-    ),
-    Threat(
-        "T10",
-        "pauses for ever, and pauses and resumes for nothing",
-        &[
-            ("tests/tunnel_session/rules.rs", "a_pause_for_ever_ends_the_stream"),
-            ("tests/tunnel_session/limits.rs", "flapping_costs_the_stream_and_not_the_session"),
-            ("tests/tunnel_e2e/streams.rs", "a_stalled_reader_harms_nobody"),
-            ("tests/tunnel_e2e/originals.rs", "full_duplex_with_an_original_agent"),
-        ],
-    ),
-    Threat(
-        "T11",
-        "data behind an end, and two ends that answer each other's errors",
-        &[
-            ("tests/tunnel_session/rules.rs", "data_for_nobody_is_answered_once"),
-            ("tests/tunnel_session/rules.rs", "an_error_is_echoed_once_and_data_comes_before_the_end"),
-            ("tests/tunnel_e2e/hostile.rs", "numbers_used_twice"),
-        ],
-    ),
-    Threat(
-        "T12",
-        "floods of dials, in all and to one target",
-        &[
-            ("tests/tunnel_session/limits.rs", "dials_that_come_too_fast_are_refused_one_by_one"),
-            ("tests/tunnel_policy.rs", "so_many_dial_one_address_at_a_time"),
-            ("tests/tunnel_e2e/hostile.rs", "a_flood_of_dials"),
-        ],
-    ),
-    Threat(
-        "T13",
-        "servers that have an agent dial what it should not",
-        &[
-            ("tests/tunnel_policy.rs", "every_spelling_of_an_address_is_that_address"),
-            ("tests/tunnel_policy.rs", "what_two_readers_could_understand_differently_is_not_dialled"),
-            ("tests/tunnel_policy.rs", "names_do_not_lead_to_where_no_name_should"),
-            ("tests/tunnel_policy.rs", "an_answer_of_a_name_server_opens_nothing"),
-            ("tests/tunnel_e2e/targets.rs", "what_is_not_allowed"),
-        ],
-    ),
-    Threat("T14", "redirects that lead elsewhere", &[("src/binary/proxy/redirects.rs", "hostile_redirects")]),
-    Threat(
-        "T15",
-        "request lines and heads within paths and hosts",
-        &[
-            ("src/binary/proxy/smuggling.rs", "doubtful_requests_are_refused"),
-            ("tests/http_path.rs", "locations_hold_nothing_that_leads_elsewhere"),
-            ("src/binary/proxy/agents.rs", "requests_go_through_an_agent"),
-        ],
-    ),
-    Threat(
-        "T16",
-        "requests that two servers cut differently",
-        &[
-            ("src/binary/proxy/smuggling.rs", "doubtful_requests_are_refused"),
-            ("src/binary/proxy/smuggling.rs", "clear_requests_are_made_plain"),
-            ("../core/src/http/framing.rs", "what_comes_before_does_not_hide_it"),
-            ("../gateway/src/http/heads.rs", "doubtful_heads_are_refused"),
-            ("src/binary/proxy/raw.rs", "recorded_requests"),
-        ],
-    ),
-    Threat(
-        "T17",
-        "upstreams that answer nonsense, without end, or half",
-        &[
-            ("src/binary/proxy/mod.rs", "bad_upstreams_are_told"),
-            ("src/binary/tunnel/killed.rs", "an_agent_under_load"),
-        ],
-    ),
-    Threat(
-        "T21",
-        "the name of a peer with a wrong token",
-        &[("tests/tunnel_e2e/mesh.rs", "a_wrong_token_is_no_peer")],
-    ),
-    Threat(
-        "T24",
-        "tables that grow with what callers ask for",
-        &[
-            ("src/binary/tunnel/silent.rs", "ids_and_times_cost_nothing"),
-            ("tests/http_pool/rules.rs", "beyond_the_total_an_idle_one_goes_or_the_request_fails"),
-            ("tests/gateway/proxy.rs", "more_than_may_be_is_refused_and_counted"),
-            ("src/binary/tunnel/flags.rs", "lost_datagrams_are_counted"),
-        ],
-    ),
-    Threat(
-        "T27",
-        "proxies that lie about whom they speak for",
-        &[
-            ("src/binary/edge.rs", "addresses_behind_proxies_are_limited"),
-            ("src/binary/edge.rs", "proxy_headers_name_the_client"),
-            ("src/binary/proxy/mod.rs", "heads_are_passed_on"),
-        ],
-    ),
-    Threat(
-        "O1",
-        "floods of connections",
-        &[
-            ("src/binary/edge.rs", "too_many_are_told"),
-            ("tests/small_machines/gate.rs", "a_flood_from_ever_new_addresses_does_not_fill_the_memory"),
-            ("src/binary/tunnel/flags.rs", "too_many_sessions_of_one_agent"),
-        ],
-    ),
-    Threat(
-        "O2",
-        "no files left, for connections and for dials",
-        &[
-            ("src/binary/hostile.rs", "few_open_files"),
-            ("tests/runtime/faults.rs", "survives_without_file_descriptors"),
-            ("src/binary/tunnel/killed.rs", "an_agent_with_few_files"),
-        ],
-    ),
-    Threat(
-        "N2",
-        "lines that are dead and not closed",
-        &[
-            ("tests/tunnel_session/limits.rs", "a_peer_that_falls_silent_is_told_of_and_so_is_its_return"),
-            (
-                "tests/tunnel_directory/rules.rs",
-                "a_client_here_goes_before_one_at_a_peer_whatever_the_peer_says",
-            ),
-            ("src/binary/tunnel/silent.rs", "a_dead_line_is_noticed"),
-        ],
-    ),
-    Threat(
-        "N3",
-        "resets anywhere, sessions that are lost",
-        &[
-            ("tests/tunnel_pair/main.rs", "two_of_ours"),
-            ("tests/tunnel_e2e/targets.rs", "a_target_that_resets"),
-            ("tests/tunnel_e2e/agents.rs", "restarted_under_load"),
-            ("src/binary/tunnel/killed.rs", "an_agent_under_load"),
-        ],
-    ),
-    Threat(
-        "N4",
-        "peers that are cut off, one way or another",
-        &[
-            (
-                "tests/tunnel_directory/rules.rs",
-                "a_lost_link_takes_all_that_was_learnt_on_it_and_nothing_else",
-            ),
-            ("tests/tunnel_directory/mesh.rs", "any_mesh_converges_and_forwards_once"),
-            ("tests/tunnel_e2e/mesh.rs", "no_request_goes_in_circles"),
-            ("src/binary/tunnel/secure.rs", "secured_doors"),
-        ],
-    ),
-    Threat(
-        "N5",
-        "peers that lie about clients",
-        &[
-            ("tests/tunnel_directory/mesh.rs", "a_liar_is_asked_only_for_what_nobody_has"),
-            ("tests/tunnel_directory/rules.rs", "a_peer_announces_so_many_and_a_client_connects_so_often"),
-            (
-                "tests/tunnel_session/limits.rs",
-                "only_who_may_announce_does_and_a_hundred_malformed_ones_are_enough",
-            ),
-            ("tests/tunnel_e2e/hostile.rs", "lies_about_clients"),
-        ],
-    ),
-    Threat(
-        "N6",
-        "meshes with loops, links to oneself, two links to one peer",
-        &[
-            ("tests/tunnel_directory/rules.rs", "a_peer_has_one_link_and_nobody_is_his_own_peer"),
-            ("tests/tunnel_directory/mesh.rs", "any_mesh_converges_and_forwards_once"),
-            ("tests/tunnel_e2e/mesh.rs", "no_request_goes_in_circles"),
-        ],
-    ),
-    Threat(
-        "N11",
-        "a stop by signal",
-        &[
-            ("src/binary/tunnel/silent.rs", "a_stop_is_told"),
-            ("tests/tunnel_e2e/agents.rs", "streams_end_before_the_server"),
-            ("src/binary/proxy/mod.rs", "upgrades_pass"),
-            ("src/binary/ending.rs", "a_second_signal_ends_at_once"),
-            ("tests/gateway/stop.rs", "probes_hear_of_it_first"),
-        ],
-    ),
-];
-
-#[test]
-fn every_threat_has_tests_that_exist() {
-    let numbers = "T1 T2 T9 T10 T11 T12 T13 T14 T15 T16 T17 T21 T24 T27 O1 O2 N2 N3 N4 N5 N6 N11";
-    assert!(numbers.split(' ').eq(THREATS.iter().map(|threat| threat.0)));
-    let mut missing = Vec::new();
-    for Threat(number, about, tests) in THREATS {
-        assert!(!tests.is_empty(), "{number}: {about}");
-        for (file, test) in *tests {
-            let text = std::fs::read_to_string(vectors::path(file)).unwrap_or_default();
-            if !text.contains(&format!("fn {test}(")) && !text.contains(&format!("fn {test}<")) {
-                missing.push(format!("{number}, {about}: {file} has no {test}"));
-            }
-        }
-    }
-    assert!(missing.is_empty(), "{missing:#?}");
+/// One line of a table: its number, and what it names.
+struct Row {
+    number: String,
+    backing: String,
 }
 
-/// What a program's case does is done only if the program's tests name it.
+/// How many there are of each letter, in the order of the tables.
+const NUMBERS: [(char, usize); 11] = [
+    ('A', 9),
+    ('B', 9),
+    ('C', 8),
+    ('D', 12),
+    ('E', 5),
+    ('F', 5),
+    ('G', 8),
+    ('K', 4),
+    ('T', 28),
+    ('O', 10),
+    ('N', 15),
+];
+
+/// What says so instead of a test.
+const EXEMPT: &str = "Does not apply: ";
+
+/// A file of the repository, or nothing.
+fn read(file: &str) -> String {
+    std::fs::read_to_string(vectors::path(format!("../{file}"))).unwrap_or_default()
+}
+
+fn rows() -> Vec<Row> {
+    let text = read("docs/promises.md");
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let lines = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| No. "));
+    let rows = lines.map(cells).filter(|cells| !cells[1].starts_with("---"));
+    rows.map(|cells| {
+        let [_, number, promise, backing, _] = &cells[..] else { panic!("five cells: {cells:?}") };
+        assert!(promise.len() > 10, "{number} says nothing");
+        Row { number: number.clone(), backing: backing.clone() }
+    })
+    .collect()
+}
+
+/// What stands between `open` and the next `close`, and what is behind it.
+fn quoted(text: &str, open: char, close: char) -> Option<(&str, &str)> {
+    text.strip_prefix(open)?.split_once(close)
+}
+
+/// What a row names: a file and a test or a saying in it, or a fuzz target.
+fn names(backing: &str) -> Vec<(String, String)> {
+    let (mut file, mut found, mut rest) = (String::new(), Vec::new(), backing);
+    while let Some(at) = rest.find(['`', '"']) {
+        rest = &rest[at..];
+        let (name, behind) = quoted(rest, '`', '`').or_else(|| quoted(rest, '"', '"')).expect("it is closed");
+        match name {
+            name if name.starts_with("fuzz:") => found.push((String::new(), name.to_owned())),
+            name if name.ends_with(".rs") => name.clone_into(&mut file),
+            name if rest.starts_with('"') => found.push((file.clone(), format!("\"{name}"))),
+            name => found.push((file.clone(), name.to_owned())),
+        }
+        rest = behind;
+    }
+    found
+}
+
+/// Where the cases of a file are listed that are not tests by themselves, and below which module.
+fn list_of(file: &str) -> Option<(String, String)> {
+    let below = |root: &str| file.strip_prefix(root)?.strip_suffix(".rs").map(str::to_owned);
+    if let Some(path) = below("tests/src/binary/") {
+        // A module may name the cases of those below it as its own.
+        let module = path.split('/').next().unwrap_or_default().to_owned();
+        return Some(("tests/src/binary/mod.rs".to_owned(), module));
+    }
+    ["gateway", "runtime", "tunnel_e2e"].iter().find_map(|suite| {
+        below(&format!("tests/tests/{suite}/")).map(|module| (format!("tests/tests/{suite}.rs"), module))
+    })
+}
+
+/// What is wrong with a name, if anything is.
+fn fault(file: &str, name: &str) -> Option<&'static str> {
+    if let Some(target) = name.strip_prefix("fuzz:") {
+        let is_known = fuzz::TARGETS.iter().any(|(known, _)| *known == target);
+        return (!is_known).then_some("is no fuzz target");
+    }
+    let text = read(file);
+    if let Some(saying) = name.strip_prefix('"') {
+        return (!text.contains(&format!("\"{saying}"))).then_some("is said by no check");
+    }
+    let Some(marks) = marks(&text, name) else { return Some("is no function") };
+    if let Some((list, module)) = list_of(file) {
+        let (first, last) = (format!("{module}::"), format!("::{name},"));
+        let is_case = |line: &str| line.starts_with(&first) && line.ends_with(&last);
+        return (!read(&list).lines().any(|line| is_case(line.trim()))).then_some("is run by nobody");
+    }
+    if !marks.contains(&"#[test]") {
+        return Some("is no test");
+    }
+    marks.iter().any(|mark| mark.starts_with("#[ignore")).then_some("is ignored")
+}
+
+/// The attributes and comments above a function, if it is there.
+fn marks<'t>(text: &'t str, name: &str) -> Option<Vec<&'t str>> {
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    let heads = ["(", "<"].map(|behind| format!("fn {name}{behind}"));
+    let at = lines.iter().position(|line| heads.iter().any(|head| line.contains(head.as_str())))?;
+    Some(lines[..at].iter().rev().copied().take_while(|line| line.starts_with(['#', '/'])).collect())
+}
+
 #[test]
-fn every_case_of_the_programs_is_run() {
-    let list = std::fs::read_to_string(vectors::path("src/binary/mod.rs")).expect("the list");
-    let suites = std::fs::read_to_string(vectors::path("tests/tunnel_e2e.rs")).expect("the suite");
-    for Threat(number, _, tests) in THREATS {
-        for (file, test) in *tests {
-            let is_run = match file {
-                file if file.starts_with("src/binary/") => list.contains(&format!("::{test},")),
-                file if file.starts_with("tests/tunnel_e2e/") => suites.contains(&format!("::{test},")),
-                _ => true,
-            };
-            assert!(is_run, "{number}: {file} has {test}, and nobody runs it");
+fn every_promise_has_its_number_once() {
+    let numbers =
+        NUMBERS.iter().flat_map(|(letter, most)| (1..=*most).map(move |at| format!("{letter}{at}")));
+    let found: Vec<_> = rows().into_iter().map(|row| row.number).collect();
+    assert_eq!(found, numbers.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_promise_has_tests_that_are_run() {
+    let mut faults = Vec::new();
+    for Row { number, backing } in rows() {
+        let names = names(&backing);
+        let is_exempt = backing.starts_with(EXEMPT) && backing.len() > EXEMPT.len() + 20;
+        if names.is_empty() != is_exempt {
+            faults.push(format!("{number}: either tests, or \"{EXEMPT}\" and why"));
+        }
+        for (file, name) in names {
+            faults.extend(fault(&file, &name).map(|what| format!("{number}: {name} in {file} {what}")));
         }
     }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// A checker that finds nothing wrong proves nothing.
+#[test]
+fn what_is_not_there_or_not_run_is_found() {
+    let own = "tests/tests/promises.rs";
+    for (file, name, what) in [
+        (own, "every_promise_has_its_number_once", None),
+        (own, "nothing_of_that_name", Some("is no function")),
+        ("tests/tests/nowhere.rs", "rows", Some("is no function")),
+        (own, "rows", Some("is no test")),
+        ("tests/src/binary/edge.rs", "serve", Some("is run by nobody")),
+        ("tests/src/binary/tunnel/secure.rs", "secured_doors", None),
+        ("tests/src/binary/proxy/redirects.rs", "hostile_redirects", None),
+        ("tests/tests/gateway/stop.rs", "probes_hear_of_it_first", None),
+        ("", "fuzz:hub", None),
+        ("", "fuzz:nothing", Some("is no fuzz target")),
+        ("tests/src/harness/mod.rs", "\"acts after its end", None),
+        ("tests/src/harness/mod.rs", "\"acts in its sleep", Some("is said by no check")),
+    ] {
+        assert_eq!(fault(file, name), what, "{file}: {name}");
+    }
+    let ignored = "#[test]\n#[ignore = \"it takes long\"]\nfn a() {}";
+    assert_eq!(marks(ignored, "a").expect("it is there").len(), 2);
+    assert_eq!(names("`a.rs`: `b`, \"c d\"; `fuzz:e`").len(), 3);
 }

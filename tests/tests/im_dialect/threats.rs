@@ -1,21 +1,4 @@
-//! One case per threat of the model that concerns this dialect. All that concern chat and IM, and where each is shown;
-//! `binary` are tests of both programs over real sockets (`src/binary`):
-//!
-//! | threat | IM | chat |
-//! | --- | --- | --- |
-//! | T4 tiny, empty and endless frames | `t4_…` below | `binary::chat::floods_concern_nobody_else` |
-//! | T5 floods of pings and pongs | `t5_…` below | the same |
-//! | T18 pages of foreign origins | `t18_…` below, `binary::edge::pages_of_other_hosts_are_refused` | the latter; the rule: `small_machines::edge::origins` |
-//! | T19 guessing tokens | `t19_…` below, `binary::im::tokens::guesses_are_slowed_down`, `gateway::edge::wrong_tokens_are_counted`, `small_machines::gate::an_address_that_guesses…`; constant time and no token in a log: `token::list` in the gateway | there are none |
-//! | T20 speaking as another user | `t20_…` below, `binary::im::hostile::bad_frames_have_documented_answers` | `chat_connection::basics::stamped_messages_name_the_connection…` |
-//! | T22 JSON bombs | `t22_…` below, `bad_frames_have_documented_answers` | `chat_codec::nothing_nests_too_deep`, `binary::chat::hostile_messages_end_their_own_connection` |
-//! | T26 mass subscribe, giant groups | `identity::presence::a_key_has_so_many_watchers…`, `backend` (500 a call), `hub` (groups, shared snapshots) | the same hub |
-//! | T27 lying proxies | `small_machines::edge::only_trusted_proxies_speak_for_others`, `binary::edge::addresses_behind_proxies_are_limited`, `proxy_headers_name_the_client` | the same door |
-//! | O3 slow consumers | `im_dialect::server::a_slow_reader_is_closed`, `binary::im::crowd::two_thousand_pushes_of_fifty_senders` | `chat_connection::slow`, `binary::chat::every_script…` |
-//! | O4 kick storms | `identity::storms`, `im_dialect::removal` | the same hub |
-//! | O5 two logins at once | one node: `identity::schedules` (reconnects in the same instant), `binary::chat::of_two_in_the_same_instant_one_is_refused`; several nodes are scale-out | the same |
-//! | O6 a herd comes back | `im_dialect::checks::so_many_checks_wait…`, `binary::im::crowd::four_hundred_logins_at_once`; jitter: `small_machines::drain` | `small_machines::gate` |
-//! | N8 the token service is away, slow, contradictory | `binary::im::tokens::a_token_server`, `gateway::edge::a_token_server_proves_who_it_is`, `im_dialect::door` | there is none |
+//! One case per threat that concerns this dialect; `docs/promises.md` has all of them, and where each is shown.
 
 use std::time::Duration;
 
