@@ -56,6 +56,7 @@ const EVERY: &[&str] = &[
     "chat_laws",
     "chat_vectors",
     "corpora",
+    "costs",
     "footprints",
     "http_forward",
     "http_path",
@@ -364,7 +365,7 @@ mod tests {
             }
             // Those of the drivers are declared, for what they need.
             let is_declared = manifest.contains(&format!("name = \"{name}\""));
-            let is_of_sources = ["tidy", "tunnel_threats"].contains(&name.as_str());
+            let is_of_sources = ["tidy", "promises"].contains(&name.as_str());
             assert_eq!(super::EVERY.contains(&name.as_str()), !is_declared && !is_of_sources, "{name}");
         }
     }
