@@ -1,5 +1,5 @@
-//! The directory as a state machine beside the lists of [`model`](super::model), with those who wait for a client and those
-//! who listen: every action is compared.
+//! The directory as a state machine beside the lists of [`model`](super::model), with those who wait for a client and
+//! those who listen: every action is compared.
 
 use linkspan_core::CloseReason;
 use linkspan_core::Mark;

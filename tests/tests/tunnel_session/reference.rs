@@ -1,5 +1,5 @@
-//! One end of a session as the documentation tells it: a list of every stream there ever was, searched from front to back,
-//! with no sum, index or timer kept. Its streams are numbered from 1 in the order in which they were opened.
+//! One end of a session as the documentation tells it: a list of every stream there ever was, searched from front to
+//! back, with no sum, index or timer kept. Its streams are numbered from 1 in the order in which they were opened.
 
 use std::collections::{BTreeSet, VecDeque};
 
