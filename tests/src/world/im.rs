@@ -360,7 +360,8 @@ impl Sim<'_> {
         };
         let (next, is_idle) = (machine.next_timeout(), machine.is_idle());
         if let Some(due) = next {
-            let span = gateway.when(due).saturating_sub(self.now);
+            // What fell due while nothing ran has its turn in the next moment; that nothing stays due is checked.
+            let span = gateway.when(due).saturating_sub(self.now).max(1);
             self.put_off(home, span, Later::Deadline(user.clone()));
         }
         self.obey_user(home, user, actions);

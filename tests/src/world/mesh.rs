@@ -132,7 +132,8 @@ impl Sim<'_> {
     fn arm_directory(&mut self, index: usize) {
         let gateway = &self.gateways[index];
         if let Some(due) = gateway.directory.next_timeout() {
-            self.agenda.enter(gateway.when(due).max(self.now), What::Directory(index));
+            // What fell due while nothing ran has its turn in the next moment; that nothing stays due is checked.
+            self.agenda.enter(gateway.when(due).max(self.now + 1), What::Directory(index));
         }
     }
 

@@ -389,7 +389,8 @@ impl<'p> Sim<'p> {
         let gateway = &self.gateways[index];
         let due = gateway.drain.as_ref().and_then(|drain| drain.next_timeout());
         if let Some(due) = due {
-            self.agenda.enter(gateway.when(due).max(self.now), What::Draining(index));
+            // What fell due while nothing ran has its turn in the next moment; that nothing stays due is checked.
+            self.agenda.enter(gateway.when(due).max(self.now + 1), What::Draining(index));
         }
     }
 

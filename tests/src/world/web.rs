@@ -351,7 +351,8 @@ impl Sim<'_> {
             && gateway.web.timer.is_none_or(|timer| due < timer)
         {
             gateway.web.timer = Some(due);
-            let span = gateway.when(due).saturating_sub(self.now);
+            // What fell due while nothing ran has its turn in the next moment; that nothing stays due is checked.
+            let span = gateway.when(due).saturating_sub(self.now).max(1);
             self.put_off_web(home, span, Later::Idle);
         }
     }

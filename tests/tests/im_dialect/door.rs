@@ -16,11 +16,15 @@ use super::world::{World, key};
 
 const GOOD: &str = "sendID=u1&platformID=5&token=tok-u1";
 
-fn open(query: &str, upgrade: UpgradeCheck) -> (Checked<Door>, Vec<DoorAction>) {
-    let mut actions = Actions::new();
+fn bare(query: &str, upgrade: UpgradeCheck, actions: &mut Actions<DoorAction>) -> Door {
     let (config, limits) = (DoorConfig { seed: 3, ..DoorConfig::default() }, Limits::default());
     let arguments = Arguments::parse(query);
-    let door = Door::new(&config, &limits, arguments, upgrade, 9, Instant::ORIGIN, &mut actions);
+    Door::new(&config, &limits, arguments, upgrade, 9, Instant::ORIGIN, actions)
+}
+
+fn open(query: &str, upgrade: UpgradeCheck) -> (Checked<Door>, Vec<DoorAction>) {
+    let mut actions = Actions::new();
+    let door = bare(query, upgrade, &mut actions);
     let mut door = Checked::new(door, actions, Instant::ORIGIN, usize::MAX);
     let begin = door.begin();
     (door, begin)
@@ -212,7 +216,7 @@ proptest! {
         let mut steps: Vec<_> =
             events.into_iter().map(|(span, event)| (Duration::from_micros(span), event)).collect();
         steps.push((Duration::from_secs(60), DoorEvent::Aborted));
-        let history = laws::check(|| open(GOOD, upgrade).0, &steps);
+        let history = laws::check(|| bare(GOOD, upgrade, &mut Actions::new()), &steps);
         let mut state = (true, false);
         let (mut releases, mut outcomes) = (0, 0);
         for ((_, event), actions) in steps.iter().zip(&history) {

@@ -10,7 +10,7 @@ use linkspan_core::im::{
     ServerCommand, ServerConfig, ServerNotice, SessionId, UpgradeCheck, User, UserAction, UserEvent, limits,
 };
 use linkspan_core::{
-    Actions, CloseReason, ConnId, Delivery, Event, Instant, Key, Limits, Machine, Opcode, Push, Route, To,
+    Actions, CloseReason, ConnId, Delivery, Event, Instant, Key, Limits, Opcode, Push, Route, To,
 };
 use linkspan_tests::harness::{Checked, Station};
 use serde_json::{Value, json};

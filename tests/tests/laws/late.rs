@@ -100,7 +100,7 @@ fn look(end: &mut End) -> (usize, Vec<Content>, Vec<TunnelNotice>) {
 fn tunnel_collapses(role: Role, minutes: u64, extra: u64) {
     let is_client = usize::from(role == Role::Client);
     let span = Duration::from_secs(60 * minutes);
-    let list = || vec![Content::sync([2]); is_client];
+    let list = || vec![Content::sync([2].into_iter()); is_client];
 
     let mut end = tunnel(role);
     end.sleep(span + Duration::from_micros(extra));
