@@ -2,6 +2,7 @@
 # Runs every script here against a gateway: tests/interop/run.sh BINARY
 #   SCREENSHOTS=DIR   where browser.js leaves its pictures
 #   EXAMPLES=DIR      where the built examples of the core are, which are tried too
+#   POMELO_LINES=FILE the program that prints what our codec makes of packages and messages, with the numbers of SEED (1)
 #   SKIP="a b"        scripts to leave out, by name (pinus-check and pinus-connect need namespaces, browser needs Chromium)
 # Prints PASS or FAIL and the name for each; ends with 1 if any failed. Installs what is missing and says so. Leaves no process behind.
 set -euo pipefail
@@ -9,6 +10,7 @@ set -euo pipefail
 [[ $# -eq 1 ]] || { echo "usage: $0 BINARY" >&2; exit 2; }
 binary=$(realpath "$1")
 [[ -z ${EXAMPLES:-} ]] || EXAMPLES=$(realpath "$EXAMPLES")
+[[ -z ${POMELO_LINES:-} ]] || POMELO_LINES=$(realpath "$POMELO_LINES")
 cd "$(dirname "${BASH_SOURCE[0]}")"
 [[ -x $binary ]] || { echo "$binary: no such program" >&2; exit 2; }
 skip=" ${SKIP:-} "
@@ -117,6 +119,12 @@ lenient=()
 
 "${run[@]}" pinus-oracle.js >"$work/encodings"
 check pinus-oracle "${run[@]}" pinus-oracle.js --check "$work/encodings"
+if [[ -n ${POMELO_LINES:-} ]]; then
+  "$POMELO_LINES" "${SEED:-1}" >"$work/lines"
+  check pinus-differential "${run[@]}" pinus-differential.js "$work/lines"
+  # How many were compared.
+  tail -n 1 "$work/out"
+fi
 check linkspan-unit "${run[@]}" linkspan-unit.js
 check jsclient "${run[@]}" jsclient.js "$ws"
 check pinus-robot "${run[@]}" pinus-robot.js "$ws"
