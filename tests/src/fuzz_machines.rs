@@ -323,7 +323,7 @@ fn drain(mut script: Script<'_>) {
         for (at, action) in actions.iter().enumerate() {
             match action {
                 drain::Action::StopAccepting => {
-                    assert!(std::mem::take(&mut is_accepting), "it has stopped before")
+                    assert!(std::mem::take(&mut is_accepting), "it has stopped before");
                 }
                 drain::Action::DrainSome(count) => assert!(*count <= open && !is_accepting),
                 drain::Action::Finished => assert_eq!(at + 1, actions.len(), "always the last"),
