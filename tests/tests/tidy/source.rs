@@ -2,6 +2,16 @@
 
 /// The source with comments, strings and characters blanked out; every line stays where it is.
 pub(crate) fn code_only(source: &str) -> String {
+    blanked(source, |_| true)
+}
+
+/// The source with comments blanked out and texts as they are; every line stays where it is.
+pub(crate) fn without_comments(source: &str) -> String {
+    blanked(source, |part| part.starts_with(b"//") || part.starts_with(b"/*"))
+}
+
+/// The source without those of its comments, strings and characters that are unwanted.
+fn blanked(source: &str, is_unwanted: impl Fn(&[u8]) -> bool) -> String {
     let bytes = source.as_bytes();
     let mut code = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -12,7 +22,12 @@ pub(crate) fn code_only(source: &str) -> String {
             at += 1;
             continue;
         }
-        code.extend(bytes[at..end].iter().map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }));
+        let part = &bytes[at..end];
+        if is_unwanted(part) {
+            code.extend(part.iter().map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }));
+        } else {
+            code.extend_from_slice(part);
+        }
         at = end;
     }
     String::from_utf8_lossy(&code).into_owned()
@@ -135,6 +150,9 @@ fn code_is_told_from_text() {
     assert_eq!(code.matches('\n').count(), 2);
     assert!(!code.contains('{') && !code.contains('}') && !code.contains("fn"), "{code}");
     assert!(code.contains("&'a str") && code.contains(" d"), "{code}");
+    let uncommented = without_comments(source);
+    assert!(uncommented.contains("\"fn x() {\"") && uncommented.contains("'{'"), "{uncommented}");
+    assert!(!uncommented.contains("fn y()") && !uncommented.contains("*/"), "{uncommented}");
 }
 
 #[test]
