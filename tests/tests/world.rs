@@ -11,10 +11,15 @@ use std::time::Instant;
 
 use linkspan_core::Mark;
 use linkspan_tests::world::keep::{self, Source};
-use linkspan_tests::world::{Plan, Report, Size, run, script};
+use linkspan_tests::world::{Branch, Plan, Report, Size, run, script};
 
 /// What the fixed set reaches.
-type Reached = BTreeMap<Mark, u64>;
+#[derive(Default)]
+struct Reached {
+    marks: BTreeMap<Mark, u64>,
+    branches: BTreeMap<Branch, u64>,
+    reasons: BTreeMap<String, u64>,
+}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -32,11 +37,18 @@ fn print_figures(what: &str, worlds: u64, events: u64, start: Instant) {
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-/// Lets all worlds of a size live; their marks.
-fn live(seeds: u64, size: Size) -> Reached {
+impl Reached {
+    fn add(&mut self, report: Report) {
+        report.marks.into_iter().for_each(|(mark, count)| *self.marks.entry(mark).or_default() += count);
+        report.branches.into_iter().for_each(|(one, count)| *self.branches.entry(one).or_default() += count);
+        report.reasons.into_iter().for_each(|(one, count)| *self.reasons.entry(one).or_default() += count);
+    }
+}
+
+/// Lets all worlds of a size live.
+fn live(seeds: u64, size: Size, reached: &Mutex<Reached>) {
     let start = Instant::now();
     let [next, events] = [0; 2].map(AtomicU64::new);
-    let reached = Mutex::new(Reached::new());
     let worker = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -47,13 +59,11 @@ fn live(seeds: u64, size: Size) -> Reached {
             let report = run(&plan);
             assert_well(&Source::Seed(seed, size), &plan, &report);
             events.fetch_add(report.events, Ordering::Relaxed);
-            let mut reached = reached.lock().unwrap();
-            report.marks.iter().for_each(|(mark, count)| *reached.entry(*mark).or_default() += count);
+            reached.lock().unwrap().add(report);
         }
     };
     std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(worker))));
     print_figures(size.text(), seeds, events.into_inner(), start);
-    reached.into_inner().unwrap()
 }
 
 /// Fails with the command that replays it, and with the smallest script that shows what is wrong.
@@ -64,47 +74,91 @@ fn assert_well(source: &Source, plan: &Plan, report: &Report) {
     }
 }
 
-/// Marks that no world reaches, and the tests that do.
-const ELSEWHERE: &[(Mark, &str)] = &[
-    (Mark::ProxyHeaderInvalid, "tests/gateway/edge.rs"),
-    (Mark::RefusalSilent, "tests/gateway/edge.rs"),
-    (Mark::DatagramDropped, "src/binary/tunnel/flags.rs"),
-    (Mark::SendersFull, "src/binary/tunnel/flags.rs"),
+/// What no world reaches, and the tests that do: file and function.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("Mark::ProxyHeaderInvalid", "tests/gateway/edge.rs", "what_is_no_proxy_header_is_counted"),
+    ("Mark::RefusalSilent", "tests/gateway/edge.rs", "refusals_without_a_word_are_counted"),
+    ("Mark::DatagramDropped", "src/binary/tunnel/flags.rs", "lost_datagrams_are_counted"),
+    ("Mark::SendersFull", "src/binary/tunnel/flags.rs", "lost_datagrams_are_counted"),
+    (
+        "Violation::PackageBoundary",
+        "tests/pomelo_server/states.rs",
+        "strict_boundaries_want_one_package_per_websocket_message",
+    ),
 ];
+
+fn path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+/// What the enumeration of that name in that file has: the variants without fields.
+fn variants(file: &str, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(path(file)).unwrap();
+    let body = text.split(&format!("pub enum {name} {{")).nth(1).unwrap().split("\n}").next().unwrap();
+    let names = body.lines().filter_map(|line| line.trim().strip_suffix(','));
+    let names = names.filter(|name| name.chars().all(char::is_alphanumeric));
+    names.map(|variant| format!("{name}::{variant}")).collect()
+}
+
+/// Every reason for which a connection may end.
+fn reasons() -> Vec<String> {
+    let [mut reasons, violations] =
+        ["CloseReason", "Violation"].map(|name| variants("../core/src/close.rs", name));
+    assert!(reasons.len() > 15 && violations.len() > 10, "{reasons:?} {violations:?}");
+    reasons.extend(violations);
+    reasons
+}
+
+/// Whether a test does name something, in words that do something.
+fn is_named(name: &str, file: &str, test: &str) -> bool {
+    let text = std::fs::read_to_string(path(file)).unwrap_or_default();
+    let heads = [format!("fn {test}("), format!("fn {test}<")];
+    let Some(at) = heads.iter().find_map(|head| text.find(head)) else { return false };
+    let body = text[at..].split("\n}").next().unwrap_or_default();
+    let code: String = body.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    code.match_indices(name).any(|(at, _)| !code[at + name.len()..].starts_with(char::is_alphanumeric))
+}
+
+/// What is wrong with one name: nobody reaches it, or who is said to do so does not.
+fn fault(name: &str, is_reached: bool) -> Option<String> {
+    let elsewhere = ELSEWHERE.iter().find(|(other, ..)| *other == name);
+    match (is_reached, elsewhere) {
+        (false, None) => Some(format!("{name} is reached by no world and no other test is named")),
+        (true, Some(_)) => Some(format!("{name} is reached: take it off the list")),
+        (false, Some((_, file, test))) if !is_named(name, file, test) => {
+            Some(format!("{file} has no test {test} that names {name}"))
+        }
+        _ => None,
+    }
+}
 
 #[test]
 fn the_fixed_worlds_end_well_and_reach_every_limit() {
-    let mut reached = live(2_000, Size::Lite);
-    live(400, Size::Cluster).into_iter().for_each(|(mark, count)| *reached.entry(mark).or_default() += count);
+    let reached = Mutex::new(Reached::default());
+    live(2_000, Size::Lite, &reached);
+    live(400, Size::Cluster, &reached);
+    let mut reached = reached.into_inner().unwrap();
     // What is seldom has a script of its own.
-    for (_, plan) in script::read_folder(&root().join("tests/regressions")).unwrap() {
-        run(&plan).marks.into_iter().for_each(|(mark, count)| *reached.entry(mark).or_default() += count);
+    for (_, plan) in script::read_folder(&path("regressions")).unwrap() {
+        reached.add(run(&plan));
     }
-    let mut faults = Vec::new();
-    for mark in Mark::ALL {
-        let elsewhere = ELSEWHERE.iter().find(|(other, _)| other == mark);
-        match (reached.contains_key(mark), elsewhere) {
-            (false, None) => {
-                faults.push(format!("{mark:?} is reached by no world and no other test is named"));
-            }
-            (true, Some(_)) => faults.push(format!("{mark:?} is reached: take it off the list")),
-            (false, Some((_, file))) => {
-                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-                let text = std::fs::read_to_string(&path).unwrap_or_default();
-                if !text.contains(&format!("Mark::{mark:?}")) {
-                    faults.push(format!("{file} does not name Mark::{mark:?}"));
-                }
-            }
-            (true, None) => {}
-        }
-    }
+    let marks = Mark::ALL.iter().map(|mark| (format!("Mark::{mark:?}"), reached.marks.contains_key(mark)));
+    let branches =
+        Branch::ALL.iter().map(|one| (format!("Branch::{one:?}"), reached.branches.contains_key(one)));
+    let reasons = reasons().into_iter().map(|name| {
+        let (kind, variant) = name.split_once("::").unwrap();
+        let told = if kind == "Violation" { format!("Violation({variant})") } else { variant.to_owned() };
+        (name, reached.reasons.contains_key(&told))
+    });
+    let all: Vec<(String, bool)> = marks.chain(branches).chain(reasons).collect();
+    let faults: Vec<String> = all.iter().filter_map(|(name, is_reached)| fault(name, *is_reached)).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
 fn every_script_of_the_past_passes() {
     let start = Instant::now();
-    let scripts = script::read_folder(&root().join("tests/regressions")).unwrap();
+    let scripts = script::read_folder(&path("regressions")).unwrap();
     assert!(!scripts.is_empty());
     let (worlds, mut events) = (scripts.len() as u64, 0);
     for (name, plan) in scripts {
@@ -146,8 +200,7 @@ fn a_crowd_and_a_week_end_well() {
 /// The fingerprints were written by another build on another machine.
 #[test]
 fn the_same_seed_is_the_same_world_everywhere() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions/digests.txt");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(path("regressions/digests.txt")).unwrap();
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     assert!(lines.len() >= 40, "{} fingerprints", lines.len());
     for line in lines {

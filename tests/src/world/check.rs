@@ -109,6 +109,34 @@ impl Sim<'_> {
         }
     }
 
+    /// Too much waits to be written: whoever holds more than its share was told to go, each when it was counted last.
+    /// What the others hold are the shares, and what was there before there was too much; neither is more than the limit.
+    pub(super) fn check_buffered(&self, index: usize) {
+        let gateway = &self.gateways[index];
+        let (mut all, mut staying) = (0, 0);
+        for end in gateway.ends.iter().filter_map(|id| self.ends[*id].as_deref()) {
+            all += end.buffered as u64;
+            if end.phase == Phase::Open && end.abort.is_none() {
+                staying += end.buffered as u64;
+            }
+        }
+        assert_eq!(all, gateway.buffered, "G7: what gateway {index} buffers is not what it counts");
+        let most = 2 * gateway.limits.buffered_bytes;
+        assert!(staying <= most, "G7: gateway {index} buffers {staying} B of at most {most} B");
+    }
+
+    /// A gateway is down: in time, and nobody is cut off who was not told to go.
+    pub(super) fn check_stopped(&self, index: usize) {
+        let gateway = &self.gateways[index];
+        let (now, until) = (self.now, gateway.stops_by);
+        assert!(now <= until, "G8: gateway {index} is down {} µs too late", now - until);
+        for id in &gateway.ends {
+            let Some(end) = self.ends[*id].as_deref() else { continue };
+            let may_be_cut = end.phase != Phase::Open || !gateway.stops_in_order && end.abort.is_some();
+            assert!(end.told.is_some() || may_be_cut, "G8: end {id} is cut off without a word");
+        }
+    }
+
     /// Who waits for whom.
     pub(super) fn wait_graph(&self) -> String {
         let mut graph = String::from("who waits for whom:\n");

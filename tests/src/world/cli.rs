@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use linkspan_core::Mark;
 
 use super::keep::{self, Source};
-use super::{Plan, Report, Size, run, tell};
+use super::{Branch, Plan, Report, Size, run, tell};
 
 const HELP: &str = "\
 Simulated worlds: whole gateways and their users, from one seed.
@@ -25,7 +25,7 @@ Simulated worlds: whole gateways and their users, from one seed.
   sim digest [--seeds N] [--from SEED] [--size SIZE]
       One fingerprint per seed: equal on every machine and in every build.
   sim marks [--seeds N] [--from SEED] [--size SIZE]
-      How often each mark and each reason was reached.
+      How often each mark, each branch and each reason was reached.
   sim script SEED [--size SIZE]
       The plan of a seed as a script.
   sim replay [FOLDER]
@@ -197,6 +197,7 @@ struct Sum {
     failures: u64,
     marks: BTreeMap<Mark, u64>,
     reasons: BTreeMap<String, u64>,
+    branches: BTreeMap<Branch, u64>,
 }
 
 impl Sum {
@@ -210,6 +211,9 @@ impl Sum {
         for (reason, count) in &report.reasons {
             *self.reasons.entry(reason.clone()).or_default() += count;
         }
+        for (branch, count) in &report.branches {
+            *self.branches.entry(*branch).or_default() += count;
+        }
         self.failures += u64::from(report.failure.is_some());
     }
 
@@ -219,6 +223,10 @@ impl Sum {
         self.seconds += other.seconds;
         self.failures += other.failures;
         other.marks.into_iter().for_each(|(mark, count)| *self.marks.entry(mark).or_default() += count);
+        other
+            .branches
+            .into_iter()
+            .for_each(|(branch, count)| *self.branches.entry(branch).or_default() += count);
         other.reasons.into_iter().for_each(|(why, count)| *self.reasons.entry(why).or_default() += count);
     }
 }
@@ -267,7 +275,7 @@ fn search(options: &Options) -> Result<bool, String> {
     let wall = took.as_secs_f64().max(1e-3);
     println!(
         "{{\"worlds\":{},\"worlds_per_s\":{:.0},\"events\":{},\"events_per_s\":{:.0},\"world_seconds\":{},\"failures\":{},\
-         \"marks\":{},\"marks_known\":{},\"reasons\":{},\"wall_s\":{wall:.1}}}",
+         \"marks\":{},\"marks_known\":{},\"branches\":{},\"branches_known\":{},\"reasons\":{},\"wall_s\":{wall:.1}}}",
         sum.worlds,
         sum.worlds as f64 / wall,
         sum.events,
@@ -276,6 +284,8 @@ fn search(options: &Options) -> Result<bool, String> {
         sum.failures,
         sum.marks.len(),
         Mark::ALL.len(),
+        sum.branches.len(),
+        Branch::ALL.len(),
         sum.reasons.len(),
     );
     Ok(sum.failures == 0)
@@ -285,6 +295,10 @@ fn marks(options: &Options) -> Result<bool, String> {
     let (sum, _) = survey(options);
     for mark in Mark::ALL {
         println!("{:>10}  {}", sum.marks.get(mark).copied().unwrap_or_default(), mark.name());
+    }
+    println!();
+    for branch in Branch::ALL {
+        println!("{:>10}  {branch}", sum.branches.get(branch).copied().unwrap_or_default());
     }
     println!();
     for (reason, count) in &sum.reasons {

@@ -1,8 +1,9 @@
 //! What a driver does for one connection: mail, reading, writing, the end.
 
 use linkspan_core::hub::{Action, Address, Recipients};
-use linkspan_core::{CloseReason, Delivery, Flushed, Opcode, Overflow, Route, Violation, drain};
+use linkspan_core::{CloseReason, Delivery, Flushed, Mark, Opcode, Overflow, Route, Violation, drain};
 
+use super::branch::Branch;
 use super::end::{End, Phase};
 use super::link::Piece;
 use super::sim::Sim;
@@ -41,7 +42,8 @@ impl Sim<'_> {
             || linkspan_core::Instant::from_micros(self.now),
             |gateway| self.gateways[gateway].clock(self.now),
         );
-        if due.is_some_and(|due| due <= now) {
+        if let Some(due) = due.filter(|due| *due <= now) {
+            self.notice_deadline(due, now);
             self.with_part(id, |part, now, desk| part.timeout(now, desk));
             return self.wake_end(id);
         }
@@ -109,6 +111,7 @@ impl Sim<'_> {
                         self.send(link, 1 - side, Piece::Data(Opcode::Pong, data.clone()));
                     }
                     self.tell_bytes(id, "recv", opcode, &data);
+                    self.notice_message(link, side, true, &data);
                     self.step(id, Input::Received(opcode, data));
                     self.check_pace(id);
                 }
@@ -130,14 +133,18 @@ impl Sim<'_> {
         let (Some(pace), Some(home)) = (end.pace.clone(), end.gateway) else { return };
         let messages = end.part.take_messages();
         if messages > 0 && !pace.allows(self.gateways[home].clock(now), messages) {
-            self.count(linkspan_core::Mark::MessageRate);
+            self.count(Mark::MessageRate);
             self.step(id, Input::Drain(CloseReason::TooManyMessages));
         }
     }
 
     fn end_input(&mut self, id: usize, reason: CloseReason) {
         if let Some(end) = self.ends[id].as_mut() {
+            let is_first = end.input_ended.is_none() && reason == CloseReason::PeerClosed;
             end.input_ended.get_or_insert(reason);
+            if is_first && !end.outbox.is_empty() {
+                self.pass(Branch::EndedWithUnwritten);
+            }
         }
     }
 
@@ -161,9 +168,13 @@ impl Sim<'_> {
         let Some(end) = self.ends[id].as_mut().filter(|end| !end.outbox.is_empty()) else { return };
         let (link, to) = (end.link, 1 - end.side);
         if self.links[link].reset[end.side] {
+            let is_within_frame = end.outbox.is_within_frame();
             end.outbox.clear();
             let reason = end.input_ended.unwrap_or(CloseReason::ConnectionLost);
             end.input_ended = Some(reason);
+            if is_within_frame {
+                self.pass(Branch::CutWithinFrame);
+            }
             self.step(id, Input::Closed(reason));
             return;
         }
@@ -180,6 +191,9 @@ impl Sim<'_> {
             if way.room() == 0 {
                 way.is_blocked = true;
                 end.outbox.put_back();
+                if end.outbox.is_within_frame() {
+                    self.pass(Branch::BlockedWithinFrame);
+                }
                 break;
             }
             progress = true;
@@ -189,6 +203,7 @@ impl Sim<'_> {
             }
             self.trace.mix_bytes(&written);
             self.tell_bytes(id, "send", opcode, &written);
+            self.notice_message(link, 1 - to, false, &written);
             self.send(link, to, Piece::Data(opcode, written));
         }
         if progress {
@@ -240,7 +255,8 @@ impl Sim<'_> {
     }
 
     fn close(&mut self, id: usize, reason: CloseReason) {
-        *self.reasons.entry(reason.to_string()).or_default() += 1;
+        *self.reasons.entry(format!("{reason:?}")).or_default() += 1;
+        self.notice_close(id);
         self.tell(id, "close", || reason.to_string());
         self.trace.mix(u64::from(reason.code()));
         let now = self.now;
@@ -294,9 +310,14 @@ impl Sim<'_> {
         let Phase::Flushing(until) = end.phase else { return };
         let (link, side) = (end.link, end.side);
         let is_lost = end.input_ended == Some(CloseReason::ConnectionLost) || self.links[link].reset[side];
-        if is_lost || end.outbox.is_empty() || until <= self.now {
+        let end_is_written = end.outbox.is_empty();
+        if is_lost || end_is_written || until <= self.now {
             if !is_lost {
                 self.send(link, 1 - side, Piece::Fin);
+                if !end_is_written {
+                    self.links[link].has_goodbye = false;
+                    self.pass(Branch::GraceRanOut);
+                }
             }
             self.let_go(id);
         }
@@ -308,6 +329,7 @@ impl Sim<'_> {
         end.phase = Phase::Gone;
         self.tell_end(&end, id, "gone");
         let (link, side) = (end.link, end.side);
+        self.notice_gone(link, side);
         // Whatever still comes has no reader: it is taken and thrown away, so that the writer is not held up.
         self.links[link].ways[side].clear();
         self.links[link].ways[side].is_ended = true;
@@ -324,6 +346,8 @@ impl Sim<'_> {
             self.tell_drain(index, drain::Event::Closed);
         }
         if side == 1 {
+            let is_mute = self.links[link].has_goodbye && end.reason == Some(CloseReason::PeerClosed);
+            assert!(!is_mute, "G8: user {} has lost the goodbye of its gateway", end.user);
             self.user_left(end.user, id, end.reason);
         }
     }
@@ -340,8 +364,12 @@ impl Sim<'_> {
         gateway.buffered = gateway.buffered - end.buffered as u64 + bytes as u64;
         end.buffered = bytes;
         gateway.gate.set_buffered(gateway.buffered);
+        let is_much = gateway.buffered > gateway.limits.buffered_bytes;
         if end.phase == Phase::Open && gateway.gate.is_excessive(bytes as u64, gateway.buffered) {
             self.order_abort(id);
+        }
+        if is_much {
+            self.check_buffered(index);
         }
     }
 
@@ -370,7 +398,10 @@ impl Sim<'_> {
                     to.as_slice().iter().for_each(|to| self.order_drain(to.mailbox, reason));
                 }
                 Action::Deliver { to, delivery } => self.post(index, &to, &delivery, &mut refused),
-                Action::Mark(mark) => self.count(mark),
+                Action::Mark(mark) => {
+                    self.notice_refusal(index, mark);
+                    self.count(mark);
+                }
                 other => panic!("hub: {other:?} is new"),
             }
         }
@@ -405,20 +436,27 @@ impl Sim<'_> {
             end.mailbox.push_back(delivery.clone());
             if let Delivery::Push(push) = delivery {
                 self.ledger.owe(id, push.body());
+                if end.told.is_some() {
+                    self.pass(Branch::MailWhileStopping);
+                }
             }
             self.wake_end(id);
         }
     }
 }
 
-/// What a connection was given must leave it, or be counted.
+/// The marks that say that a message was dropped; no other explains why it is not there.
+const DROPPING: [Mark; 3] = [Mark::PushDropped, Mark::PushRefused, Mark::NotReady];
+
+/// What a connection was given must leave it, or be counted as dropped.
 fn account_for(body: &bytes::Bytes, effects: &[Effect], desk: &mut super::end::Desk<'_>) {
     let mut is_sent = false;
     let mut is_counted = false;
     for effect in effects {
         match effect {
             Effect::Send(_) => is_sent = true,
-            Effect::Mark(_) | Effect::Close(_) => is_counted = true,
+            Effect::Mark(mark) => is_counted |= DROPPING.contains(mark),
+            Effect::Close(_) => is_counted = true,
             Effect::DropOldest | Effect::Route(_) => {}
         }
     }

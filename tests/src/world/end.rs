@@ -9,6 +9,7 @@ use linkspan_core::edge::Pace;
 use linkspan_core::{Class, CloseReason, Delivery, Dialect, Frame, Instant, im};
 
 use super::agenda::Agenda;
+use super::branch::Branch;
 use super::gateway::Gateway;
 use super::ledger::Ledger;
 use super::mesh::Errand;
@@ -73,6 +74,10 @@ pub(super) enum Said {
     Forwarded(linkspan_core::Key, linkspan_core::tunnel::StreamId, Bytes),
     /// Something that is counted.
     Counted(linkspan_core::Mark),
+    /// A branch that was taken.
+    Passed(Branch),
+    /// Its last words tell the peer why it ends.
+    Goodbye,
     /// Something that another tunnel of the same gateway is to do.
     Errand(usize, Errand),
 }
@@ -120,6 +125,13 @@ pub(super) trait App<D: Dialect> {
     /// The connection has ended.
     fn closed(&mut self, reason: CloseReason, desk: &mut Desk<'_>) {
         let _ = (reason, desk);
+    }
+
+    /// The connection ends for that reason, and these are its last words: they are the goodbye if it owes its peer one.
+    /// Gives whether it did.
+    fn says_goodbye(&self, reason: CloseReason, last: Option<&Frame>) -> bool {
+        let _ = (reason, last);
+        false
     }
 
     /// Whether it has everything that it waits for; if not, what is missing.
@@ -184,6 +196,12 @@ where
                 self.app.hear(notice, &mut self.orders, desk);
             }
             if let Some(Effect::Close(reason)) = effects.last() {
+                let said = |effect: &Effect| matches!(effect, Effect::Send(_));
+                let last = effects.iter().rfind(|effect| said(effect));
+                let last = if let Some(Effect::Send(frame)) = last { Some(frame) } else { None };
+                if self.app.says_goodbye(*reason, last) {
+                    desk.said.push(Said::Goodbye);
+                }
                 self.orders.now.clear();
                 self.orders.held.clear();
                 self.app.closed(*reason, desk);
@@ -335,6 +353,11 @@ impl Outbox {
         }
     }
 
+    /// Whether a part of a frame is written, and the rest is not.
+    pub(super) fn is_within_frame(&self) -> bool {
+        self.rest.as_ref().is_some_and(|(bytes, frame)| bytes.len() < frame.len())
+    }
+
     /// Takes out the oldest frame that may be dropped.
     pub(super) fn drop_oldest(&mut self) -> Option<Frame> {
         let at = self.frames.iter().position(|frame| frame.class == Class::Lossy)?;
@@ -363,6 +386,8 @@ pub(super) struct End {
     pub(super) outbox: Outbox,
     pub(super) mailbox: VecDeque<Delivery>,
     pub(super) drain: Option<CloseReason>,
+    /// Why it was told to go first, if it was.
+    pub(super) told: Option<CloseReason>,
     pub(super) abort: Option<CloseReason>,
     pub(super) phase: Phase,
     pub(super) reason: Option<CloseReason>,

@@ -89,15 +89,20 @@ impl Sim<'_> {
             return;
         }
         match harm {
-            Harm::Freeze => gateway.frozen_until = until,
+            Harm::Freeze => {
+                gateway.frozen_until = until;
+                gateway.is_held_up(until, 0);
+            }
             Harm::Exhaust => gateway.exhausted_until = until,
             Harm::Skew => {
+                gateway.is_held_up(0, 0);
                 // A clock that is turned back stands still for the machines: that is time in which they find out nothing.
                 let back = span.min(10_000_000) as i64;
                 if extra == 0 {
                     gateway.skew += span as i64;
                 } else if !std::mem::replace(&mut gateway.was_turned_back, true) {
                     gateway.skew -= back;
+                    gateway.is_held_up(0, back as u64);
                 }
                 let ends: Vec<usize> = gateway.ends.iter().copied().collect();
                 ends.into_iter().for_each(|id| self.wake_end(id));
@@ -107,10 +112,9 @@ impl Sim<'_> {
                 marks.into_iter().for_each(|mark| self.count(mark));
             }
             Harm::Roll => {
-                let clock = gateway.clock(now);
                 let seed = salted(self.plan.seed, 7 + index as u64);
-                let _ = clock;
-                gateway.begin_drain(seed);
+                gateway.begin_drain(seed, now);
+                self.notice_roll(whom);
                 self.tell_drain(whom, drain::Event::Order { reason: CloseReason::Stopping });
                 self.agenda.enter(until, What::Cure(index));
             }
@@ -140,6 +144,7 @@ impl Sim<'_> {
         self.gateways[index].is_up = false;
         let mut left = Vec::new();
         for id in std::mem::take(&mut self.gateways[index].ends) {
+            self.notice_crash(id);
             let Some(end) = self.ends[id].take() else { continue };
             if end.side == 1 {
                 left.push(end.user);
@@ -180,6 +185,7 @@ impl Sim<'_> {
             }
             // A gateway that is not yet through with its stop is given the time that it needs.
             Harm::Roll if self.gateways[whom].drain.is_some() => {
+                assert!(self.now <= self.gateways[whom].stops_by, "G8: gateway {whom} is still not down");
                 self.agenda.enter(self.now + 1_000_000, What::Cure(index));
             }
             Harm::Roll => self.restart(whom),

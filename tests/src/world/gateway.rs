@@ -18,6 +18,15 @@ use super::plan::{Plan, salted};
 use super::web::Web;
 use crate::harness::Checked;
 
+/// How long a gateway gives its connections when it stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// What its events may be late.
+const STOP_SLACK: Duration = Duration::from_millis(1);
+
+fn micros(span: Duration) -> u64 {
+    span.as_micros() as u64
+}
+
 /// Where a gateway's clock stands when the world begins: late enough to be turned back.
 const START: u64 = 1_000_000_000_000;
 
@@ -104,6 +113,10 @@ pub(super) struct Gateway {
     pub(super) nodes: BTreeSet<NodeId>,
     pub(super) gate: Gate,
     pub(super) drain: Option<Checked<Drain>>,
+    /// When it must be down, once it stops.
+    pub(super) stops_by: u64,
+    /// Whether its stop has the time that it takes to tell everybody: nobody orders it twice, and it runs.
+    pub(super) stops_in_order: bool,
     pub(super) backoff: Backoff,
     pub(super) ends: BTreeSet<usize>,
     pub(super) buffered: u64,
@@ -155,6 +168,8 @@ impl Gateway {
             nodes: BTreeSet::new(),
             gate: Gate::new(Arc::clone(&limits), seed),
             drain: None,
+            stops_by: u64::MAX,
+            stops_in_order: false,
             backoff: Backoff::accept(),
             ends: BTreeSet::new(),
             buffered: 0,
@@ -188,14 +203,19 @@ impl Gateway {
     }
 
     /// Makes the machine that says how it stops.
-    pub(super) fn begin_drain(&mut self, seed: u64) {
-        let ends = self.ends.len() as u32;
+    pub(super) fn begin_drain(&mut self, seed: u64, now: u64) {
+        let ends = (self.ends.len() + self.house.visitors().len()) as u32;
+        self.stops_in_order = self.drain.is_none() && self.frozen_until <= now;
+        if self.drain.is_none() {
+            let cut = self.frozen_until.max(now + micros(STOP_TIMEOUT));
+            self.stops_by = cut + micros(Drain::ABORT_GRACE + STOP_SLACK);
+        }
         self.drain.get_or_insert_with(|| {
             let config = drain::Config {
                 seed,
                 batch_min: 1,
                 spread: Duration::from_secs(2),
-                timeout: Duration::from_secs(10),
+                timeout: STOP_TIMEOUT,
                 ..drain::Config::default()
             };
             let mut drain = Checked::idle(Drain::new(config)).without_digests();
@@ -210,6 +230,15 @@ impl Gateway {
     pub(super) fn unbind(&mut self, now: u64, end: usize) {
         let now = self.clock(now);
         self.services.step(now, services::Event::ConnClosed(ConnId(end as u64)));
+    }
+
+    /// It stands still, or its clock stands for so long: then so does its stop.
+    pub(super) fn is_held_up(&mut self, until: u64, back: u64) {
+        if self.drain.is_some() {
+            let thaw = until + micros(Drain::ABORT_GRACE + STOP_SLACK);
+            self.stops_by = self.stops_by.max(thaw) + back;
+            self.stops_in_order = false;
+        }
     }
 
     /// Remote services come and go.
@@ -334,6 +363,12 @@ impl Gateway {
         if self.shards.len() == 1 {
             assert_eq!(hub.sessions(), self.model.sessions.len, "F1: the registry and its model differ");
         }
+    }
+
+    /// Whether a shard has no place left, and some of its places are only held.
+    pub(super) fn is_full_by_reservations(&self) -> bool {
+        let most = self.limits.sessions_per_shard as usize;
+        self.shards.iter().any(|hub| hub.sessions() < most && hub.sessions() + hub.reserved() >= most)
     }
 
     /// A connection has closed: nothing may lead to it any more.

@@ -14,6 +14,7 @@ use linkspan_core::{
 };
 
 use super::agenda::What;
+use super::branch::Branch;
 use super::end::Actor;
 use super::im_apps::{Desk as ServerApp, User as UserApp};
 use super::plan::{Settings, salted};
@@ -126,6 +127,9 @@ impl Sim<'_> {
                     Verdict::Refused => DoorEvent::TokenRefused,
                     Verdict::Unknown => DoorEvent::TokenUnknown,
                 };
+                if !gateway.house.doors.contains_key(&id) {
+                    self.pass(Branch::TokenAfterDoor);
+                }
                 self.tell_door(home, id, Some(event));
             }
             Some(Later::LoggedIn(user, session)) => {
@@ -291,6 +295,9 @@ impl Sim<'_> {
         self.users[user].verdict = None;
         self.gateways[home].house.conns.insert(id, key.clone());
         self.join_at(id, user, home, false, parts);
+        if !self.gateways[home].is_accepting {
+            self.order_drain(id, CloseReason::Stopping);
+        }
         self.tell_door(home, id, Some(DoorEvent::Opened));
         self.gateways[home].house.doors.remove(&id);
         // It may have ended in its first moment.

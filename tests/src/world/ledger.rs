@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::tunnel::Accounts;
+use super::accounts::Accounts;
 
 /// One request that a user has made.
 #[derive(Clone, Debug)]
@@ -109,6 +109,11 @@ impl Ledger {
         let size = self.sizes.get(&id).copied().unwrap_or_default();
         let old = self.requests.insert((end, id), Request { size, at: now, is_echo });
         assert!(old.is_none(), "ledger: request {id} twice");
+    }
+
+    /// Whether an end waits for an answer.
+    pub(super) fn has_requests(&self, end: usize) -> bool {
+        self.requests.range((end, 0)..=(end, u64::MAX)).next().is_some()
     }
 
     pub(super) fn answered(&mut self, end: usize, id: u64, body: &[u8], is_trusted: bool) {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use linkspan_core::Opcode;
 
+use super::branch::Wires;
 use crate::harness::Random;
 
 /// What travels.
@@ -227,6 +228,11 @@ impl Way {
         self.last = self.last.min(now);
     }
 
+    /// Whether something is on its way or unread.
+    pub(super) fn has_pieces(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
     /// Nothing arrives any more, and nobody is told.
     pub(super) fn die(&mut self) {
         self.is_dead = true;
@@ -252,6 +258,10 @@ pub(super) struct Link {
     /// Whether all that the user says on it arrives as it was said. What was spoilt stays spoilt: it may be on its way
     /// still when the user is well-behaved again, or has left.
     pub(super) is_trusted: bool,
+    /// Whether the gateway's last words on it tell the user why it ends.
+    pub(super) has_goodbye: bool,
+    /// The streams of a tunnel.
+    pub(super) wires: Option<Wires>,
 }
 
 impl Link {
@@ -263,6 +273,8 @@ impl Link {
             reset: [false; 2],
             is_stream,
             is_trusted: true,
+            has_goodbye: false,
+            wires: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use linkspan_core::tunnel::{ClientSession, StreamId, TunnelCommand};
 use linkspan_core::{ConnId, Instant, Key, Machine};
 
 use super::agenda::What;
+use super::branch::Branch;
 use super::gateway::Mesh;
 use super::plan::{Kind, Op};
 use super::pomelo::key;
@@ -173,6 +174,8 @@ impl Sim<'_> {
         if self.ends[id].as_ref().is_some_and(|end| end.phase == super::end::Phase::Open) {
             self.with_part(id, |part, now, desk| part.run(now, errand, desk));
             self.wake_end(id);
+        } else {
+            self.pass(Branch::ErrandAfterEnd);
         }
     }
 

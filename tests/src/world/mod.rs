@@ -12,8 +12,10 @@
 //!
 //! The same plan gives the same run, on every machine: [`Report::digest`] is the proof.
 
+mod accounts;
 mod agenda;
 mod bounds;
+mod branch;
 mod chat;
 mod check;
 pub mod cli;
@@ -48,6 +50,7 @@ use std::fmt;
 
 use linkspan_core::Mark;
 
+pub use self::branch::Branch;
 pub use self::ledger::Counts;
 pub use self::plan::{Fault, Harm, Kind, Op, Plan, Settings, Size, UserPlan, Verb};
 use self::sim::Sim;
@@ -130,6 +133,8 @@ pub struct Report {
     pub marks: BTreeMap<Mark, u64>,
     /// How often connections ended for which reason.
     pub reasons: BTreeMap<String, u64>,
+    /// How often each branch was taken that only a fault leads to.
+    pub branches: BTreeMap<Branch, u64>,
     /// What became of every message.
     pub counts: Counts,
     /// The story, if it was asked for.
@@ -163,6 +168,7 @@ fn play(plan: &Plan, is_told: bool) -> Report {
         time: sim.now,
         marks: std::mem::take(&mut sim.marks),
         reasons: std::mem::take(&mut sim.reasons),
+        branches: std::mem::take(&mut sim.branches),
         counts: sim.ledger.counts,
         story: sim.trace.take_story(),
     }

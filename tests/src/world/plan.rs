@@ -66,6 +66,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words! {
     /// What a user speaks.
     Kind {

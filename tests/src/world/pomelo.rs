@@ -7,10 +7,11 @@ use linkspan_core::pomelo::{
     Client, ClientCommand, ClientNotice, ErrorBody, Receipt, RefuseCode, RequestError, Server, ServerCommand,
     ServerNotice, Ticket,
 };
-use linkspan_core::services::Target;
-use linkspan_core::{CloseReason, ConnId, Connection, GroupId, Key, Push, To, chat};
+use linkspan_core::services::{NodeId, Target};
+use linkspan_core::{CloseReason, ConnId, Connection, Frame, GroupId, Key, Push, To, chat};
 
 use super::bounds::overflow;
+use super::branch::Branch;
 use super::end::{App, Desk, Orders, Said};
 use super::plan::{Op, Verb};
 
@@ -23,12 +24,16 @@ pub(super) fn group(number: u64) -> GroupId {
     GroupId::new(format!("g{number}")).expect("a short name")
 }
 
+/// The type of the package that tells a client why its connection ends.
+const KICK: u8 = 5;
+
 /// Something that a service does later.
 #[derive(Debug)]
 enum Later {
     Accept(Option<u64>),
     Refuse,
-    Answer(Ticket, Bytes),
+    /// What is given back, and which other node gives it.
+    Answer(Ticket, Bytes, Option<NodeId>),
     Fail(Ticket),
     Done(Receipt),
 }
@@ -38,6 +43,8 @@ enum Later {
 pub(super) struct Services {
     later: BTreeMap<u64, Later>,
     tokens: u64,
+    /// Whether messages flow: one has come.
+    is_working: bool,
 }
 
 impl Services {
@@ -62,17 +69,22 @@ impl Services {
         let Some(gateway) = &mut desk.gateway else { return };
         let request_timeout = gateway.limits.request_timeout.as_micros() as u64;
         let too_large = gateway.limits.send_max as usize + 1;
-        let (is_known, is_there) = match gateway.services.alter(|services| services.resolve(conn, route)) {
-            Target::Local { service, method } => (serve(service, method, &body, orders, desk), true),
-            Target::Remote { node, .. } => (true, gateway.nodes.contains(&node)),
-            Target::Unknown | Target::Malformed => (false, true),
+        let mut from = None;
+        let is_known = match gateway.services.alter(|services| services.resolve(conn, route)) {
+            Target::Local { service, method } => serve(service, method, &body, orders, desk),
+            Target::Remote { node, .. } => {
+                assert!(gateway.nodes.contains(&node), "G1: a request goes to {node:?}, which has left");
+                from = Some(node);
+                true
+            }
+            Target::Unknown | Target::Malformed => false,
         };
-        if !is_there || desk.happens(silent) {
+        if desk.happens(silent) {
             return;
         }
         let span = if desk.happens(tardy) { request_timeout + 1_000 } else { span };
         let body = if desk.happens(bulky) { Bytes::from(vec![b'y'; too_large]) } else { body };
-        let later = if is_known { Later::Answer(ticket, body) } else { Later::Fail(ticket) };
+        let later = if is_known { Later::Answer(ticket, body, from) } else { Later::Fail(ticket) };
         self.put_off(span, later, desk);
     }
 }
@@ -120,6 +132,7 @@ impl App<Server> for Services {
                 self.put_off(span, later, desk);
             }
             ServerNotice::Request { ticket, route, body } => {
+                self.is_working = true;
                 self.handle_request(ticket, &route, body, orders, desk);
             }
             ServerNotice::Notify { receipt, .. } => {
@@ -130,7 +143,7 @@ impl App<Server> for Services {
         }
     }
 
-    fn wake(&mut self, token: u64, orders: &mut Orders<ServerCommand>, _: &mut Desk<'_>) {
+    fn wake(&mut self, token: u64, orders: &mut Orders<ServerCommand>, desk: &mut Desk<'_>) {
         match self.later.remove(&token) {
             Some(Later::Accept(name)) => {
                 if let Some(name) = name {
@@ -141,7 +154,15 @@ impl App<Server> for Services {
             Some(Later::Refuse) => {
                 orders.give(ServerCommand::Refuse { code: RefuseCode::Denied, user: None });
             }
-            Some(Later::Answer(ticket, body)) => orders.hold(ServerCommand::Answer { ticket, body }),
+            Some(Later::Answer(ticket, body, from)) => {
+                // What it would say is still given, as if it had been on its way.
+                let is_there =
+                    |node| desk.gateway.as_ref().is_some_and(|gateway| gateway.nodes.contains(&node));
+                if from.is_some_and(|node| !is_there(node)) {
+                    desk.said.push(Said::Passed(Branch::NodeLeftWithRequest));
+                }
+                orders.hold(ServerCommand::Answer { ticket, body });
+            }
             Some(Later::Fail(ticket)) => {
                 let error = ErrorBody::new(ErrorBody::NOT_FOUND, "nobody answers this");
                 orders.hold(ServerCommand::Fail { ticket, error });
@@ -149,6 +170,16 @@ impl App<Server> for Services {
             Some(Later::Done(receipt)) => orders.give(ServerCommand::Done(receipt)),
             None => {}
         }
+    }
+
+    fn says_goodbye(&self, reason: CloseReason, last: Option<&Frame>) -> bool {
+        let is_due = matches!(
+            reason,
+            CloseReason::Kicked | CloseReason::Replaced | CloseReason::DeviceReplaced | CloseReason::Stopping
+        );
+        let is_kick = last.is_some_and(|frame| frame.clone().into_bytes().first() == Some(&KICK));
+        assert!(!is_due || !self.is_working || is_kick, "C6: a connection ends without a kick: {reason}");
+        is_due && self.is_working
     }
 
     fn perform(&mut self, op: &Op, orders: &mut Orders<ServerCommand>, _: &mut Desk<'_>) {

@@ -9,6 +9,7 @@ use linkspan_core::drain;
 use linkspan_core::{CloseReason, Machine, Mark};
 
 use super::agenda::{Agenda, What};
+use super::branch::Branch;
 use super::end::{Desk, End, Phase, Said};
 use super::gateway::Gateway;
 use super::ledger::Ledger;
@@ -34,6 +35,8 @@ pub(super) struct User {
     pub(super) plan: UserPlan,
     /// Its own end, while it has one.
     pub(super) end: Option<usize>,
+    /// Its gateway's end, also when it has none itself any more; 0 if there was none.
+    pub(super) server: usize,
     pub(super) is_ready: bool,
     /// Since when it is ready.
     pub(super) since: u64,
@@ -63,6 +66,8 @@ pub(super) struct Sim<'p> {
     pub(super) marks: BTreeMap<Mark, u64>,
     /// How often connections ended for which reason.
     pub(super) reasons: BTreeMap<String, u64>,
+    /// How often each branch was taken.
+    pub(super) branches: BTreeMap<Branch, u64>,
     pub(super) random: Random,
     pub(super) said: Vec<Said>,
     pub(super) trace: Trace,
@@ -92,6 +97,7 @@ impl<'p> Sim<'p> {
             ledger: Ledger::default(),
             marks: BTreeMap::new(),
             reasons: BTreeMap::new(),
+            branches: BTreeMap::new(),
             random: Random::new(salted(plan.seed, 4)),
             said: Vec::new(),
             trace: Trace::new(is_told),
@@ -105,6 +111,7 @@ impl<'p> Sim<'p> {
             sim.users.push(User {
                 plan: *user,
                 end: None,
+                server: 0,
                 is_ready: false,
                 since: 0,
                 is_connecting: true,
@@ -243,6 +250,8 @@ impl<'p> Sim<'p> {
             }
             Said::Forwarded(client, stream, address) => self.forwarded(id, client, stream, address),
             Said::Counted(mark) => self.count(mark),
+            Said::Passed(branch) => self.pass(branch),
+            Said::Goodbye => self.links[end.link].has_goodbye = true,
             Said::Errand(to, errand) => self.run(to, errand),
             Said::Requested(ticket, request) => {
                 if let Some(home) = end.gateway {
@@ -287,6 +296,8 @@ impl<'p> Sim<'p> {
         if self.ends[id].as_ref().is_some_and(|end| end.phase == Phase::Open) {
             self.with_part(id, |part, now, desk| part.wake(now, token, desk));
             self.wake_end(id);
+        } else {
+            self.pass(Branch::AnswerAfterEnd);
         }
     }
 
@@ -382,7 +393,10 @@ impl<'p> Sim<'p> {
                 }
                 drain::Action::AbortAll => ends.into_iter().for_each(|id| self.order_abort(id)),
                 // The process is over, and takes with it whoever is not through yet.
-                drain::Action::Finished => return self.crash(index, true),
+                drain::Action::Finished => {
+                    self.check_stopped(index);
+                    return self.crash(index, true);
+                }
                 other => panic!("drain: {other:?} is new"),
             }
         }
@@ -395,8 +409,10 @@ impl<'p> Sim<'p> {
     }
 
     pub(super) fn order_drain(&mut self, id: usize, reason: CloseReason) {
+        self.notice_stop(id);
         if let Some(end) = self.ends[id].as_mut() {
             end.drain.get_or_insert(reason);
+            end.told.get_or_insert(reason);
             if let Some(gateway) = end.gateway.filter(|_| end.side == 0) {
                 self.delist(gateway, id);
             }

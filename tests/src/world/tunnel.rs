@@ -1,6 +1,6 @@
 //! Tunnels: an application for either end, which opens streams, is the target of streams, and counts every byte.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,8 +8,9 @@ use linkspan_core::hub::directory::{Change, Event};
 use linkspan_core::tunnel::{
     Role, StreamEnd, StreamId, Tunnel, TunnelCommand, TunnelConfig, TunnelNotice, data_cost, forward_proto,
 };
-use linkspan_core::{CloseReason, ConnId, Connection, Key, Limits};
+use linkspan_core::{CloseReason, ConnId, Connection, Frame, Key, Limits};
 
+use super::branch::Branch;
 use super::dials::Dials;
 use super::end::{App, Desk, Orders, Said};
 use super::mesh::Errand;
@@ -266,6 +267,9 @@ impl Streams {
             orders.give(TunnelCommand::Abort { stream, error });
         } else if flow.is_done() {
             flow.close(desk);
+            if flow.sent < flow.written {
+                desk.said.push(Said::Passed(Branch::CloseBehindData));
+            }
             orders.give(TunnelCommand::Close(stream));
         }
     }
@@ -364,8 +368,9 @@ impl App<Tunnel> for Streams {
             Some((stream, 0)) => {
                 self.incoming.end(stream);
                 orders.give(TunnelCommand::Dialed(stream));
-                if let Some(flow) = self.flows.get_mut(&stream) {
-                    flow.is_open = true;
+                match self.flows.get_mut(&stream) {
+                    Some(flow) => flow.is_open = true,
+                    None => desk.said.push(Said::Passed(Branch::DialAfterEnd)),
                 }
                 self.pump(stream, orders, desk);
             }
@@ -417,6 +422,14 @@ impl App<Tunnel> for Streams {
         desk.ledger.streams.end_gone(desk.end);
     }
 
+    fn says_goodbye(&self, reason: CloseReason, last: Option<&Frame>) -> bool {
+        // Whoever has streams hears of their end.
+        let is_due = self.flows.values().any(|flow| flow.is_open && !flow.is_closing);
+        let is_end = last.is_some_and(|frame| frame.body().ends_with(b"tunnel disconnect"));
+        assert!(!is_due || is_end || reason != CloseReason::Stopping, "G8: streams end without a word");
+        false
+    }
+
     fn missing(&self, connection: &Connection<Tunnel>) -> Option<String> {
         let streams = connection.dialect().streams();
         let relays = self.relays.open_ones();
@@ -440,60 +453,5 @@ impl Settings {
         let peer_window = is_peer_ours.then(|| peer.tunnel_first_window());
         let own = TunnelConfig::new(role);
         Arc::new(TunnelConfig { is_peer_ours, peer_window, may_peer_dial, may_peer_announce, ..own })
-    }
-}
-
-/// The account of all streams.
-#[derive(Debug, Default)]
-pub(super) struct Accounts {
-    last: u64,
-    /// Who has opened what has not ended.
-    live: BTreeMap<u64, usize>,
-    /// What was written by an end that has closed its stream: by number and whether it had opened it.
-    closed: BTreeMap<(u64, bool), u64>,
-    tainted: BTreeSet<u64>,
-}
-
-impl Accounts {
-    pub(super) fn open(&mut self, end: usize) -> u64 {
-        let id = self.next_id();
-        self.live.insert(id, end);
-        id
-    }
-
-    /// A number that no stream has.
-    pub(super) fn next_id(&mut self) -> u64 {
-        self.last += 1;
-        self.last
-    }
-
-    /// Somebody untrustworthy has had it in hands.
-    pub(super) fn taint(&mut self, id: u64) {
-        self.tainted.insert(id);
-    }
-
-    fn is_tainted(&self, id: u64) -> bool {
-        self.tainted.contains(&id)
-    }
-
-    fn closed(&mut self, id: u64, is_opener: bool, written: u64) {
-        self.closed.insert((id, is_opener), written);
-    }
-
-    fn written(&self, id: u64, is_opener: bool) -> Option<u64> {
-        self.closed.get(&(id, is_opener)).copied()
-    }
-
-    pub(super) fn ended(&mut self, id: u64, end: usize) {
-        assert_eq!(self.live.remove(&id), Some(end), "D2: stream {id} has two ends");
-    }
-
-    pub(super) fn end_gone(&mut self, end: usize) {
-        self.live.retain(|_, opener| *opener != end);
-    }
-
-    /// Streams without an end.
-    pub(super) fn open_ones(&self) -> Vec<(u64, usize)> {
-        self.live.iter().map(|(id, end)| (*id, *end)).collect()
     }
 }

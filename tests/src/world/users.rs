@@ -9,6 +9,7 @@ use linkspan_core::tunnel::{Role, Tunnel};
 use linkspan_core::{CloseReason, Limits, Mark, Opcode, Route, To, Violation, chat, drain, pomelo};
 
 use super::agenda::What;
+use super::branch::Wires;
 use super::chat::{Room, Watch, Watcher};
 use super::end::{Actor, End, Outbox, Part, Phase};
 use super::link::{Cuts, Link, Nature};
@@ -234,6 +235,7 @@ impl Sim<'_> {
         let mut line = Link::new(nature, is_stream, salted(self.plan.seed, 1000 + link as u64), ids);
         line.ways[0].spoils = self.users[index].spoils;
         line.is_trusted = self.users[index].is_trusted;
+        line.wires = is_tunnel.then(Wires::default);
         self.links.push(line);
         for (side, part) in parts.into_iter().enumerate() {
             self.ends[ids[side]] = Some(Box::new(End {
@@ -247,6 +249,7 @@ impl Sim<'_> {
                 outbox: Outbox::default(),
                 mailbox: std::collections::VecDeque::new(),
                 drain: None,
+                told: None,
                 abort: None,
                 phase: Phase::Open,
                 reason: None,
@@ -266,6 +269,7 @@ impl Sim<'_> {
             self.tell_drain(own, drain::Event::Opened);
         }
         self.users[index].end = Some(first + 1);
+        self.notice_return(index, first);
         let kind = self.users[index].plan.kind;
         self.tell(first, "open", || format!("{kind} of u{index}"));
         for id in ids {
@@ -338,6 +342,9 @@ impl Sim<'_> {
         else {
             return;
         };
+        if op.verb == Verb::Kick {
+            self.notice_kick(id);
+        }
         self.tell(id, "do", || format!("{} {} {}", op.verb, op.a, op.b));
         self.with_part(id, |part, now, desk| part.perform(now, &op, desk));
         self.wake_end(id);

@@ -149,7 +149,7 @@ fn the_window_of_a_stream_that_is_over_does_not_grow() {
     let half = FIRST / 2;
     end.receive(2, data(half as usize));
     end.command(TunnelCommand::Read { stream, cost: half });
-    [(); 2].map(|()| end.receive(2, data(half as usize)));
+    (0..2).for_each(|_| end.receive(2, data(half as usize)));
     end.receive(2, Content::Error(text("EOF")));
     let told = end.notices.len();
     for left in [1, 0] {
