@@ -9,6 +9,8 @@ mod credit;
 mod echo;
 #[path = "tunnel_session/edges.rs"]
 mod edges;
+#[path = "tunnel_session/fairness.rs"]
+mod fairness;
 #[path = "tunnel_session/limits.rs"]
 mod limits;
 #[path = "tunnel_session/machine.rs"]
