@@ -81,6 +81,22 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("Mark::DatagramDropped", "src/binary/tunnel/flags.rs", "lost_datagrams_are_counted"),
     ("Mark::SendersFull", "src/binary/tunnel/flags.rs", "lost_datagrams_are_counted"),
     (
+        "Violation::MessageId",
+        "tests/pomelo_server/states.rs",
+        "broken_messages_end_the_connection_with_what_is_wrong",
+    ),
+    (
+        "Violation::RouteCode",
+        "tests/pomelo_server/states.rs",
+        "broken_messages_end_the_connection_with_what_is_wrong",
+    ),
+    (
+        "Violation::Deflate",
+        "tests/pomelo_server/states.rs",
+        "broken_messages_end_the_connection_with_what_is_wrong",
+    ),
+    ("Violation::InflatedTooLarge", "tests/pomelo_server/limits.rs", "inflate_max"),
+    (
         "Violation::PackageBoundary",
         "tests/pomelo_server/states.rs",
         "strict_boundaries_want_one_package_per_websocket_message",
