@@ -89,6 +89,8 @@ impl Sim<'_> {
             self.step(id, Input::Closed(reason));
             if let Some(end) = self.ends[id].as_mut() {
                 end.outbox.clear();
+                // With it goes a goodbye, if it was told to go in the same turn.
+                self.links[end.link].has_goodbye = false;
             }
         }
     }
