@@ -117,7 +117,7 @@ impl Life {
             tunnel_malformed: 4,
             ..Limits::default()
         };
-        let mut end = End::new(config, limits).without_digests();
+        let mut end = End::new(config, limits);
         end.flush_at_once = first & 16 != 0;
         let (streams, unread, ended) = Default::default();
         Self { end, streams, unread, ended, looked_at: 0, said_at_end: None }

@@ -84,6 +84,13 @@ impl<M: Subject + Debug> Checked<M> {
         self
     }
 
+    /// The same, with states compared.
+    #[must_use]
+    pub fn with_digests(mut self) -> Self {
+        self.digests = true;
+        self
+    }
+
     /// Does to the machine what is no event of it; afterwards it is weighed again.
     pub fn alter<R>(&mut self, change: impl FnOnce(&mut M) -> R) -> R {
         let result = change(&mut self.machine);

@@ -107,7 +107,7 @@ impl Ours {
             peer_window: Some(limits.tunnel_first_window()).filter(|_| other == Other::Counting),
             ..TunnelConfig::new(role)
         };
-        let mut end = End::new(config, limits).without_digests();
+        let mut end = End::new(config, limits);
         end.flush_at_once = false;
         Self {
             end,

@@ -362,7 +362,7 @@ impl StateMachineTest for StreamTest {
     type Reference = Play;
 
     fn init_test(state: &State) -> Real {
-        let mut end = End::new(state.model.config.clone(), state.model.limits.clone());
+        let mut end = End::new(state.model.config.clone(), state.model.limits.clone()).with_digests();
         end.flush_at_once = false;
         Real { end, ledger: Ledger::default() }
     }
