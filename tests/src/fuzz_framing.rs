@@ -51,7 +51,7 @@ const BOTH: &str = "POST /both HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent
 const HEAD_MAX: usize = 16 * 1024;
 const FIELDS_MAX: usize = 64;
 
-/// Any bytes as one connection: byte 0 says how it is cut, the others are bytes and [`TOKENS`].
+/// Any bytes as one connection: byte 0 says how it is cut, the others are bytes and pieces of HTTP.
 ///
 /// # Panics
 ///
