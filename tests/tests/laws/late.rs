@@ -122,3 +122,20 @@ fn tunnel_collapses(role: Role, minutes: u64, extra: u64) {
     assert_eq!(look(&mut jumped), look(&mut stepped));
     assert_eq!(jumped.machine.next_timeout(), stepped.machine.next_timeout());
 }
+
+/// Found by the fuzz target `im_client`, in the harness: it took the time of an early call for the machine's own.
+#[test]
+fn a_clock_that_goes_back_behind_an_early_call_is_no_spin() {
+    let limits = Limits { heartbeat: None, silence: None, ..Limits::default() };
+    let mut station = open(im::Client::new("k"), limits);
+    let start = station.now();
+    station.timeout(start + 3 * BEAT);
+    let call = im::ClientCommand::Call { operation: "a".into(), function: "F".into(), data: "{}".into() };
+    station.command(start, call);
+    station.timeout(start + Duration::from_secs(5));
+    assert_eq!(
+        station.next_timeout(),
+        Some(start + Duration::from_secs(10)),
+        "what it says is to leave by then"
+    );
+}
