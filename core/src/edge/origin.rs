@@ -105,5 +105,18 @@ fn parse(text: &str) -> Option<Origin<'_>> {
     let fits = |text: &str, more: &[u8]| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
     };
-    (fits(scheme, b"+-.") && fits(authority, b".-_:[]")).then_some(Origin { scheme, authority })
+    let is_origin = fits(scheme, b"+-.") && fits(authority, b".-_:[]") && has_brackets_in_place(authority);
+    is_origin.then_some(Origin { scheme, authority })
+}
+
+/// Whether brackets are where an address of IPv6 has them, and nowhere else.
+fn has_brackets_in_place(authority: &str) -> bool {
+    let (address, rest) = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').unwrap_or(("", rest)),
+        None => (authority, ""),
+    };
+    !address.is_empty()
+        && !address.contains(['[', ']'])
+        && !rest.contains(['[', ']'])
+        && (rest.is_empty() || rest.starts_with(':'))
 }

@@ -179,6 +179,19 @@ fn a_page_of_an_ipv6_host_may_be_on_any_port() {
     }
 }
 
+/// Found by the fuzzer: a host and an origin with the same stray bracket were taken for one another's.
+#[test]
+fn brackets_are_for_an_ipv6_address() {
+    let own = Origins::default();
+    for authority in ["]:51", "[::1", "::1]", "[]", "[::1]x", "[[::1]]", "x[::1]", "[::1]:8]"] {
+        let origin = format!("http://{authority}");
+        assert!(!own.allows(Some(&origin), authority), "{origin}");
+        assert!(Origins::listed([&*origin]).is_err(), "{origin}");
+    }
+    let listed = Origins::listed(["http://[::1]:8080", "http://[::2]"]).unwrap();
+    assert!(listed.allows(Some("http://[::1]:8080"), "") && listed.allows(Some("http://[::2]:80"), ""));
+}
+
 proptest! {
     /// Whatever is in a header, it is read, and names somebody whom a proxy of ours has named, or nobody.
     #[test]
