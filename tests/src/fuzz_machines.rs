@@ -13,7 +13,7 @@ use linkspan_core::services::{self, NodeId, Services, Target};
 use linkspan_core::tunnel::ClientSession;
 use linkspan_core::{Actions, CloseReason, ConnId, Instant, Key, Limits, Machine, Route, ServiceName};
 
-use crate::harness::{Script, digest};
+use crate::harness::{Checked, Script, Subject};
 
 /// A machine of the kind that byte 0 says; what follows is what happens to it, right and wrong.
 ///
@@ -31,38 +31,15 @@ pub fn machines(data: &[u8]) {
     }
 }
 
-/// A machine and the latest time that it has seen.
-struct Life<M> {
-    machine: M,
+/// Hands over an event, or else the time; gives the actions.
+fn step<M: Subject + Debug>(
+    machine: &mut Checked<M>,
     now: Instant,
-}
-
-impl<M: Machine + Debug> Life<M> {
-    /// Hands over an event, or else the time; gives the actions.
-    ///
-    /// No spin: after a timeout the next one is later. Early is free: a call before it changes nothing. A clock that
-    /// jumps back stands still.
-    fn step(&mut self, now: Instant, event: Option<M::Event>) -> Vec<M::Action> {
-        let mut actions = Actions::new();
-        self.now = self.now.max(now);
-        match event {
-            Some(event) => self.machine.handle_event(now, event, &mut actions),
-            None => {
-                self.machine.handle_timeout(now, &mut actions);
-                let next = self.machine.next_timeout();
-                assert!(next.is_none_or(|next| next > self.now), "spins: now {:?}, next {next:?}", self.now);
-            }
-        }
-        let next = self.machine.next_timeout();
-        if next.is_none_or(|next| next > self.now) {
-            let (before, mut none) = (digest(&self.machine), Actions::new());
-            self.machine.handle_timeout(self.now, &mut none);
-            assert!(none.is_empty(), "acts before its deadline");
-            assert_eq!(self.machine.next_timeout(), next, "early is free");
-            // What waits for nothing need not have looked at its clock before.
-            assert!(next.is_none() || digest(&self.machine) == before, "early is free");
-        }
-        actions.into_iter().collect()
+    event: Option<M::Event>,
+) -> Vec<M::Action> {
+    match event {
+        Some(event) => machine.step(now, event),
+        None => machine.timeout(now),
     }
 }
 
@@ -76,8 +53,8 @@ fn services(mut script: Script<'_>) {
         bindings_per_connection: 2,
         bindings: 3,
     };
-    let mut life = Life { machine: Services::new(config), now: script.now() };
-    let empty = life.machine.footprint();
+    let mut table = Checked::idle(Services::new(config));
+    let empty = table.footprint();
     let (mut local, mut nodes) = (BTreeSet::new(), BTreeMap::<u64, BTreeSet<ServiceName>>::new());
     let name = |at: usize| ServiceName::new(NAMES[at]).expect("a good name");
     while !script.is_over() {
@@ -96,7 +73,7 @@ fn services(mut script: Script<'_>) {
             _ => {
                 let (service, route) = (name(which), format!("{}.Do", NAMES[which]));
                 let offers = |node: u64| nodes.get(&node).is_some_and(|all| all.contains(&service));
-                match life.machine.resolve(ConnId(number), route.as_bytes()) {
+                match table.alter(|services| services.resolve(ConnId(number), route.as_bytes())) {
                     Target::Local { .. } => assert!(local.contains(&service)),
                     Target::Remote { node, .. } => assert!(!local.contains(&service) && offers(node.0)),
                     Target::Unknown => assert!(!local.contains(&service) && !(0..4).any(offers)),
@@ -117,18 +94,18 @@ fn services(mut script: Script<'_>) {
             Some(services::Event::NodeDown(node)) => _ = nodes.remove(&node.0),
             _ => {}
         }
-        life.step(now, event);
+        step(&mut table, now, event);
         let offered: BTreeSet<_> = nodes.values().flatten().chain(&local).collect();
-        assert_eq!((life.machine.nodes(), life.machine.services()), (nodes.len(), offered.len()));
-        assert!(life.machine.bindings() <= 3, "choices are bounded");
+        assert_eq!((table.nodes(), table.services()), (nodes.len(), offered.len()));
+        assert!(table.bindings() <= 3, "choices are bounded");
     }
-    let now = life.now;
+    let now = table.now();
     for number in 0..4 {
-        life.step(now, Some(services::Event::LocalRemoved(name(number as usize))));
-        life.step(now, Some(services::Event::NodeDown(NodeId(number))));
+        table.step(now, services::Event::LocalRemoved(name(number as usize)));
+        table.step(now, services::Event::NodeDown(NodeId(number)));
     }
-    assert_eq!((life.machine.services(), life.machine.nodes(), life.machine.bindings()), (0, 0, 0));
-    assert_eq!(life.machine.footprint(), empty, "who has left leaves nothing behind");
+    assert_eq!((table.services(), table.nodes(), table.bindings()), (0, 0, 0));
+    assert_eq!(table.footprint(), empty, "who has left leaves nothing behind");
 }
 
 /// What a connection is to the directory.
@@ -160,35 +137,32 @@ fn directory(mut script: Script<'_>) {
         order,
         limits: Arc::new(limits),
     };
-    let mut life = Life { machine: Directory::<u64>::new(config), now: script.now() };
-    let empty = life.machine.footprint();
+    let mut table = Checked::idle(Directory::<u64>::new(config));
+    let empty = table.footprint();
     let mut ledger = Ledger { parties: BTreeMap::new(), waiting: BTreeSet::new() };
     let mut ticket = 0;
     while !script.is_over() {
         ticket += 1;
         let (event, now) = (ledger.event(&mut script, ticket), script.tick());
-        let actions = life.step(now, event);
+        let actions = step(&mut table, now, event);
         ledger.check(&actions);
         let ready = ledger.parties.iter().filter(|(_, party)| matches!(party, Party::Session(_))).count();
-        assert_eq!(life.machine.sessions(), ready);
-        assert_eq!(life.machine.waiting(), ledger.waiting.len());
-        assert!(ledger.waiting.len() <= 3 && ledger.parties.keys().all(|link| life.announced(*link) <= 3));
+        assert_eq!(table.sessions(), ready);
+        assert_eq!(table.waiting(), ledger.waiting.len());
+        assert!(
+            ledger.waiting.len() <= 3
+                && ledger.parties.keys().all(|link| table.announced_on(ConnId(*link)).count() <= 3)
+        );
     }
     for conn in ledger.parties.keys() {
-        life.step(life.now, Some(directory::Event::Gone(ConnId(*conn))));
+        table.step(script.now(), directory::Event::Gone(ConnId(*conn)));
     }
     ledger.parties.clear();
-    while let Some(due) = life.machine.next_timeout() {
-        ledger.check(&life.step(due, None));
+    while let Some(due) = table.next_timeout() {
+        ledger.check(&table.timeout(due));
     }
     assert!(ledger.waiting.is_empty(), "no answer for {:?}", ledger.waiting);
-    assert_eq!((life.machine.sessions(), life.machine.announced(), life.machine.footprint()), (0, 0, empty));
-}
-
-impl Life<Directory<u64>> {
-    fn announced(&self, link: u64) -> usize {
-        self.machine.announced_on(ConnId(link)).count()
-    }
+    assert_eq!((table.sessions(), table.announced(), table.footprint()), (0, 0, empty));
 }
 
 impl Ledger {
@@ -295,7 +269,7 @@ fn drain(mut script: Script<'_>) {
         timeout: seconds(&mut script),
     };
     let patience = config.delay + config.timeout + Drain::ABORT_GRACE;
-    let mut life = Life { machine: Drain::new(config), now: script.now() };
+    let mut server = Checked::idle(Drain::new(config));
     let (mut open, mut is_ordered, mut is_accepting, mut phase) = (0_u32, false, true, Phase::Running);
     while !script.is_over() {
         let event = match script.choose(8) {
@@ -306,12 +280,9 @@ fn drain(mut script: Script<'_>) {
             _ => None,
         };
         let now = script.tick();
-        let actions = life.step(now, event);
+        let actions = step(&mut server, now, event);
         if phase == Phase::Finished {
-            assert!(
-                actions.is_empty() && life.machine.next_timeout().is_none(),
-                "nothing comes after the end"
-            );
+            assert!(actions.is_empty() && server.next_timeout().is_none(), "nothing comes after the end");
             continue;
         }
         match event {
@@ -330,20 +301,17 @@ fn drain(mut script: Script<'_>) {
                 _ => assert!(!is_accepting),
             }
         }
-        assert_eq!(life.machine.connections(), open);
-        assert!(life.machine.phase() >= phase, "never back");
-        phase = life.machine.phase();
+        assert_eq!(server.connections(), open);
+        assert!(server.phase() >= phase, "never back");
+        phase = server.phase();
         assert_eq!(phase == Phase::Finished, actions.contains(&drain::Action::Finished));
     }
-    assert!(
-        is_ordered || life.machine.next_timeout().is_none(),
-        "it waits for nothing before it is told to stop"
-    );
-    while let Some(due) = life.machine.next_timeout() {
-        assert!(due <= life.now + patience, "in its time");
-        life.step(due, None);
+    assert!(is_ordered || server.next_timeout().is_none(), "it waits for nothing before it is told to stop");
+    while let Some(due) = server.next_timeout() {
+        assert!(due <= server.now() + patience, "in its time");
+        server.timeout(due);
     }
-    assert!(!is_ordered || life.machine.phase() == Phase::Finished);
+    assert!(!is_ordered || server.phase() == Phase::Finished);
 }
 
 /// A handshake before its upgrade, and the place that is held for it.
@@ -362,9 +330,9 @@ fn door(mut script: Script<'_>) {
     let (limits, mut began) = (Limits::default(), Actions::new());
     let deadline = script.now() + limits.handshake_timeout;
     let machine = Door::new(&DoorConfig::default(), &limits, arguments, upgrade, 9, script.now(), &mut began);
-    let mut life = Life { machine, now: script.now() };
+    let mut door = Checked::new(machine, began, script.now(), usize::MAX);
     let mut place = Place::default();
-    place.check(&began.into_iter().collect::<Vec<_>>(), &life.machine);
+    place.check(&door.begin(), &door);
     while !script.is_over() {
         let user = ["u1", "u2"][script.choose(2)].to_owned();
         let platform = [None, Some(Platform::WEB), Some(Platform::ANDROID)][script.choose(3)];
@@ -381,22 +349,22 @@ fn door(mut script: Script<'_>) {
             7 => Some(DoorEvent::Aborted),
             _ => None,
         };
-        let was_done = life.machine.is_done();
+        let was_done = door.is_done();
         let is_refused = place.asked && !place.held && matches!(event, Some(DoorEvent::Rejected(_)));
         let is_taken_over = place.upgraded && matches!(event, Some(DoorEvent::Opened));
         place.held |= matches!(event, Some(DoorEvent::Reserved));
         let now = script.tick();
-        let actions = life.step(now, event);
+        let actions = step(&mut door, now, event);
         assert!(!was_done || actions.is_empty(), "nothing follows the answer");
         if !was_done && (is_refused || is_taken_over) {
             place.given_back = true;
         }
-        place.check(&actions, &life.machine);
-        assert_eq!(life.machine.next_timeout(), (!life.machine.is_done()).then_some(deadline));
+        place.check(&actions, &door);
+        assert_eq!(door.next_timeout(), (!door.is_done()).then_some(deadline));
     }
-    place.check(&life.step(deadline.max(life.now), None), &life.machine);
-    assert!(life.machine.is_done(), "it has an end");
-    assert_eq!(life.machine.footprint(), 0, "and leaves nothing behind");
+    place.check(&door.timeout(deadline.max(door.now())), &door);
+    assert!(door.is_done(), "it has an end");
+    assert_eq!(door.footprint(), 0, "and leaves nothing behind");
     assert_eq!(place.asked, place.given_back, "the place is given back, or somebody else's");
 }
 
