@@ -20,18 +20,23 @@ const BEAT: Duration = Duration::from_secs(30);
 
 proptest! {
     #[test]
-    fn late_timers_collapse(periods in 1_u32..50, extra in 0_u64..30_000_000) {
-        collapses(working, periods, extra);
-        collapses(chat_server, periods, extra);
-        collapses(|limits| open(chat::Client::new(chat::ClientConfig { user: 7 }), limits), periods, extra);
-        collapses(im_server, periods, extra);
-        collapses(|limits| open(im::Client::new("k"), limits), periods, extra);
+    fn late_timers_collapse(periods in 1_u32..1000, extra in 0_u64..30_000_000, stepped in 1_u32..50) {
+        collapses(working, periods, extra, stepped);
+        collapses(chat_server, periods, extra, stepped);
+        let chat_client = |limits| open(chat::Client::new(chat::ClientConfig { user: 7 }), limits);
+        collapses(chat_client, periods, extra, stepped);
+        collapses(im_server, periods, extra, stepped);
+        collapses(|limits| open(im::Client::new("k"), limits), periods, extra, stepped);
     }
 
     #[test]
-    fn late_timers_of_a_tunnel_collapse(minutes in 1_u64..50, extra in 0_u64..60_000_000) {
+    fn late_timers_of_a_tunnel_collapse(
+        minutes in 1_u64..1000,
+        extra in 0_u64..60_000_000,
+        stepped in 1_u64..50,
+    ) {
         for role in [Role::Client, Role::Server] {
-            tunnel_collapses(role, minutes, extra);
+            tunnel_collapses(role, minutes, extra, stepped);
         }
     }
 }
@@ -56,7 +61,7 @@ fn im_server(limits: Limits) -> Station<im::Server> {
 }
 
 /// A connection whose peer is silent and may be: of a jump over `periods` it has one sign of life to give.
-fn collapses<D>(make: impl Fn(Limits) -> Station<D>, periods: u32, extra: u64)
+fn collapses<D>(make: impl Fn(Limits) -> Station<D>, periods: u32, extra: u64, stepped_over: u32)
 where
     D: Ready<Notice: Debug + Clone> + Debug,
 {
@@ -73,10 +78,10 @@ where
 
     // Where it was away for whole periods nobody can tell it from one that was not.
     let (mut jumped, mut stepped) = (begin(), begin());
-    let late = jumped.now() + BEAT * periods;
+    let late = jumped.now() + BEAT * stepped_over;
     jumped.timeout(late);
     assert_eq!(jumped.flush(late, usize::MAX).len(), 1, "one sign of life");
-    assert_eq!(stepped.run_reading(late).len(), periods as usize);
+    assert_eq!(stepped.run_reading(late).len(), stepped_over as usize);
     assert_eq!(digest(jumped.connection()), digest(stepped.connection()));
     let until = late + 3 * BEAT;
     assert_eq!(jumped.run_reading(until), stepped.run_reading(until));
@@ -98,9 +103,10 @@ fn look(end: &mut End) -> (usize, Vec<Content>, Vec<TunnelNotice>) {
     (std::mem::take(&mut end.pings), said, std::mem::take(&mut end.notices))
 }
 
-fn tunnel_collapses(role: Role, minutes: u64, extra: u64) {
+fn tunnel_collapses(role: Role, minutes: u64, extra: u64, stepped_over: u64) {
     let is_client = usize::from(role == Role::Client);
     let span = Duration::from_secs(60 * minutes);
+    let stepped_span = Duration::from_secs(60 * stepped_over);
     let list = || vec![Content::sync([2].into_iter()); is_client];
 
     let mut end = tunnel(role);
@@ -110,11 +116,11 @@ fn tunnel_collapses(role: Role, minutes: u64, extra: u64) {
     assert_eq!(end.machine.next_timeout(), next);
 
     let (mut jumped, mut stepped) = (tunnel(role), tunnel(role));
-    jumped.sleep(span);
-    stepped.pass(span);
+    jumped.sleep(stepped_span);
+    stepped.pass(stepped_span);
     assert_eq!(look(&mut jumped), (is_client, list(), vec![TunnelNotice::Quiet]));
     let (pings, lists, notices) = look(&mut stepped);
-    let expected = (12 * minutes as usize * is_client, minutes as usize * is_client);
+    let expected = (12 * stepped_over as usize * is_client, stepped_over as usize * is_client);
     assert_eq!((pings, lists.len(), notices), (expected.0, expected.1, vec![TunnelNotice::Quiet]));
     for end in [&mut jumped, &mut stepped] {
         end.pass(Duration::from_secs(200));
