@@ -48,7 +48,7 @@ const LOOKED_AT_BY: &[(&str, &[&str])] = &[
     ("core/src", &["small_machines", "laws", "pomelo_server", "footprints"]),
 ];
 
-/// All tests of the core but those whose length says nothing of it: what the ones above miss is tried with these.
+/// All tests that run the core: what the ones above miss is tried with these.
 const EVERY: &[&str] = &[
     "allocations",
     "chat_codec",

@@ -217,7 +217,7 @@ fn interop(package: &str, binary: &str) -> Result<(), Error> {
     cargo(&["build", "--release", "-p", package])?;
     let binary = format!("target/release/{binary}");
     cargo(&["build", "-p", "linkspan-core", "--examples"])?;
-    cargo(&["build", "-p", "linkspan-tests", "--bin", "pomelo-lines"])?;
+    cargo(&["build", "-p", "linkspan-tests", "--no-default-features", "--bin", "pomelo-lines"])?;
     let (examples, lines) = ("target/debug/examples", "target/debug/pomelo-lines");
     println!("$ EXAMPLES={examples} POMELO_LINES={lines} bash tests/interop/run.sh {binary}");
     let script = &["bash", "tests/interop/run.sh", &binary];
