@@ -33,6 +33,8 @@ enum Entry {
 pub(super) struct Log {
     lines: SyncSender<Entry>,
     dropped: Arc<AtomicU64>,
+    /// Whether the formatter writes in colours.
+    is_coloured: bool,
 }
 
 /// The one log of the process, for whoever must end it at once.
@@ -41,15 +43,16 @@ static LOG: LazyLock<Mutex<Option<Log>>> = LazyLock::new(Mutex::default);
 /// Starts logging: `RUST_LOG` says what (default: `level` and above), `format` says how.
 pub(super) fn start(format: LogFormat, level: Level) -> Log {
     let (lines, waiting) = sync_channel(WAITING_MAX);
-    let log = Log { lines, dropped: Arc::default() };
+    let terminal = io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let is_coloured = terminal && matches!(format, LogFormat::Text);
+    let log = Log { lines, dropped: Arc::default(), is_coloured };
     let dropped = Arc::clone(&log.dropped);
     // Without the thread nothing is logged, and the gateway runs all the same.
     let _ = thread::Builder::new().name("linkspan-log".into()).spawn(move || write(&waiting, &dropped));
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
-    let terminal = io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     let _ = match format {
-        LogFormat::Text => builder.with_ansi(terminal).try_init(),
+        LogFormat::Text => builder.with_ansi(is_coloured).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
     };
     // The standard hook writes to standard error itself, and waits for whoever does not read it.
@@ -129,18 +132,22 @@ impl Write for Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        self.0.put(one_line(&self.1));
+        self.0.put(one_line(&self.1, self.0.is_coloured));
     }
 }
 
-/// The same line with its control characters escaped, as JSON does it, but for colours: what a peer has said must not look
-/// like an event of ours, nor do anything to a terminal. The formatter escapes texts, and lets through what displays itself.
-fn one_line(line: &[u8]) -> Vec<u8> {
+/// The styles that the formatter uses: none, bold, dim, italic, and the colours of the levels. Not what hides a text.
+const STYLES: [&str; 10] = ["0", "1", "2", "3", "31", "32", "33", "34", "35", "36"];
+
+/// The same line with its control characters escaped, as JSON does it, but for colours if there are any: what a peer has
+/// said must not look like an event of ours, nor do anything to a terminal. The formatter escapes texts, and lets through
+/// what displays itself.
+fn one_line(line: &[u8], is_coloured: bool) -> Vec<u8> {
     let text = String::from_utf8_lossy(line);
     let event = text.strip_suffix('\n').unwrap_or(&text);
     let mut tame = String::with_capacity(line.len());
     for (at, one) in event.char_indices() {
-        if one.is_control() && !is_colour(&event[at..]) {
+        if one.is_control() && !(is_coloured && is_style(&event[at..])) {
             // Writing to a string cannot fail.
             let _ = write!(tame, "\\u{:04x}", u32::from(one));
         } else {
@@ -151,10 +158,10 @@ fn one_line(line: &[u8]) -> Vec<u8> {
     tame.into_bytes()
 }
 
-/// Whether the text begins with what sets a colour.
-fn is_colour(text: &str) -> bool {
-    let number = |one: char| one.is_ascii_digit() || one == ';';
-    text.strip_prefix("\x1b[").is_some_and(|rest| rest.trim_start_matches(number).starts_with('m'))
+/// Whether the text begins with what sets a style of the formatter's.
+fn is_style(text: &str) -> bool {
+    let style = text.strip_prefix("\x1b[").and_then(|rest| rest.split_once('m'));
+    style.is_some_and(|(style, _)| STYLES.contains(&style))
 }
 
 impl<'l> MakeWriter<'l> for Log {
@@ -172,7 +179,7 @@ mod tests {
     #[test]
     fn a_reader_that_stops_costs_lines_and_nothing_else() {
         let (lines, _waiting) = sync_channel(2);
-        let log = Log { lines, dropped: Arc::default() };
+        let log = Log { lines, dropped: Arc::default(), is_coloured: false };
         for _ in 0..5 {
             writeln!(log.make_writer(), "line").expect("never fails");
         }
@@ -180,11 +187,12 @@ mod tests {
     }
 
     /// What the gateway's events show of a peer, as a text and as it displays itself.
-    const SAID: &str = "x\n2026-01-01 INFO forged\r\u{b}\t\0 \x1b[2J\x1b]0;title\x07\x08\x7f\u{9b}1A";
+    const SAID: &str =
+        "x\n2026-01-01 INFO forged\r\u{b}\t\0 \x1b[8m\x1b[1;5m\x1b[2J\x1b]0;title\x07\x08\x7f\u{9b}1A";
 
     fn logged(ansi: bool, json: bool) -> String {
         let (lines, waiting) = sync_channel(8);
-        let log = Log { lines, dropped: Arc::default() };
+        let log = Log { lines, dropped: Arc::default(), is_coloured: ansi };
         let builder = tracing_subscriber::fmt().with_writer(log).with_ansi(ansi);
         let event = || tracing::error!(text = SAID, shown = %SAID, "said {SAID}");
         match json {
@@ -204,7 +212,7 @@ mod tests {
         let coloured = logged(true, false);
         let colours = coloured.split('\x1b').skip(1);
         assert!(colours.clone().count() > 4, "{coloured:?}");
-        assert!(colours.clone().all(|part| is_colour(&format!("\x1b{part}"))), "{coloured:?}");
+        assert!(colours.clone().all(|part| is_style(&format!("\x1b{part}"))), "{coloured:?}");
         assert!(!coloured.replace('\x1b', "").contains(char::is_control), "{coloured:?}");
         let json = logged(false, true);
         assert!(!json.contains(char::is_control), "{json:?}");
