@@ -69,7 +69,7 @@ fn live(seeds: u64, size: Size, reached: &Mutex<Reached>) {
 /// Fails with the command that replays it, and with the smallest script that shows what is wrong.
 fn assert_well(source: &Source, plan: &Plan, report: &Report) {
     if let Some(failure) = &report.failure {
-        let smallest = keep::keep(&root(), source, plan, 200);
+        let smallest = keep::keep(&root(), keep::FOUND, source, plan, 200);
         panic!("world {source}: {failure}\nreplay: {}\n{smallest}", source.replay());
     }
 }
@@ -204,7 +204,7 @@ fn a_crowd_and_a_week_end_well() {
         plan.ops.retain(|op| op.user < plan.users.len());
         let report = run(&plan);
         // Shortened, it is not the world of its seed any more.
-        let file = format!("{}/shortened-{}.world", keep::FOLDER, size.text());
+        let file = format!("{}/shortened-{}.world", keep::FOUND, size.text());
         if report.failure.is_some() {
             keep::write(&root().join(&file), &plan.to_string()).unwrap();
         }
@@ -255,10 +255,10 @@ fn a_failing_script_is_told_with_its_place_and_its_own_command() {
     assert!(told.contains("\nreplay: cargo xtask sim run ./broken.world --trace\n"), "{told}");
 
     let (script, told) = sim(&["shrink", "broken.world"]);
-    let smallest = "target/sim/broken-small.world";
+    let smallest = "tests/regressions/broken-small.world";
     let replay = format!("smallest: cargo xtask sim run {smallest} --trace  (users 1, deeds 0, faults 0)\n");
     assert!(told.starts_with(&replay), "{told}");
-    assert!(told.contains(&format!("to keep it: mv {smallest} tests/regressions/")), "{told}");
+    assert!(told.contains("it is a regression test now"), "{told}");
     assert_eq!(std::fs::read_to_string(folder.join(smallest)).unwrap(), script);
     let [what, place] = [0, 1].map(|line| script.lines().nth(line).unwrap());
     assert!(

@@ -19,9 +19,9 @@ Simulated worlds: whole gateways and their users, from one seed.
       Lets one world live; with --trace tells its story, or the lines of it that have TEXT in them.
   sim many [--seeds N | --for 10m] [--from SEED] [--size SIZE|both|all] [--jobs N] [--keep N] [--no-shrink]
       Searches, prints what fails with the command that replays it, and stops after --keep failures (default 10).
-      Makes each as small as it gets and writes it to target/sim/SEED-SIZE.world; with --no-shrink it does not.
+      Makes each as small as it gets and keeps it as tests/regressions/SEED-SIZE.world; with --no-shrink it does not.
   sim shrink SEED|SCRIPT [--size SIZE] [--out FILE]
-      Makes a failing world as small as it gets, and writes it to FILE, or prints it and writes it to target/sim/.
+      Makes a failing world as small as it gets, and writes it to FILE, or prints it and keeps it in tests/regressions/.
   sim digest [--seeds N] [--from SEED] [--size SIZE]
       One fingerprint per seed: equal on every machine and in every build.
   sim marks [--seeds N] [--from SEED] [--size SIZE]
@@ -255,7 +255,7 @@ fn survey(options: &Options) -> (Sum, Duration) {
                 failed.fetch_add(1, Ordering::Relaxed);
                 let tries = if options.shrinks { keep::tries(size) } else { 0 };
                 eprint!("{}", explain(&source, &plan, &report));
-                eprint!("{}", keep::keep(Path::new(""), &source, &plan, tries));
+                eprint!("{}", keep::keep(Path::new(""), keep::REGRESSIONS, &source, &plan, tries));
             }
             sum.add(&report);
         }
@@ -337,7 +337,7 @@ fn shrink(options: &Options) -> Result<bool, String> {
     let script = keep::script(&smallest, &failure);
     let file = options.out.clone().unwrap_or_else(|| {
         print!("{script}");
-        source.smallest()
+        source.smallest(keep::REGRESSIONS)
     });
     keep::write(Path::new(&file), &script).map_err(|error| format!("{file}: {error}"))?;
     // Not among what is printed, so that only the script goes where that goes.
@@ -346,7 +346,7 @@ fn shrink(options: &Options) -> Result<bool, String> {
 }
 
 fn replay(options: &Options) -> Result<bool, String> {
-    let folder = options.subject.as_deref().unwrap_or("tests/regressions");
+    let folder = options.subject.as_deref().unwrap_or(keep::REGRESSIONS);
     let mut all_well = true;
     for (name, plan) in super::script::read_folder(std::path::Path::new(folder))? {
         let report = run(&plan);

@@ -6,9 +6,11 @@ use std::path::Path;
 use super::plan::{Plan, Size};
 use super::{Failure, shrink};
 
-/// Where worlds that have failed are put, from the root of the repository on. What of them is kept for good is a
-/// person's choice: nothing is put into `tests/regressions/` unasked.
-pub const FOLDER: &str = "target/sim";
+/// Where searches put worlds that have failed, from the root of the repository on: the tests run every script there.
+pub const REGRESSIONS: &str = "tests/regressions";
+
+/// Where tests put them: their seeds are tried again anyway, and no test may change what another one reads.
+pub const FOUND: &str = "target/sim";
 
 /// Where a world comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +40,12 @@ impl Source {
     }
 
     /// The file for the smallest world that fails as this one does: never the one that it was read from.
-    pub fn smallest(&self) -> String {
+    pub fn smallest(&self, folder: &str) -> String {
         match self {
-            Self::Seed(seed, size) => format!("{FOLDER}/{seed:#x}-{}.world", size.text()),
+            Self::Seed(seed, size) => format!("{folder}/{seed:#x}-{}.world", size.text()),
             Self::Script(file) => {
                 let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
-                format!("{FOLDER}/{stem}-small.world")
+                format!("{folder}/{stem}-small.world")
             }
         }
     }
@@ -68,14 +70,14 @@ pub const fn tries(size: Size) -> usize {
     }
 }
 
-/// Makes a failing world small with at most `tries` runs, and keeps it below `root`, the root of the repository. What
-/// to do with it; nothing if it does not fail, or is not to be tried.
-pub fn keep(root: &Path, source: &Source, plan: &Plan, tries: usize) -> String {
+/// Makes a failing world small with at most `tries` runs, and keeps it in `folder`, which is named from `root`, the root
+/// of the repository, on. What to do with it; nothing if it does not fail, or is not to be tried.
+pub fn keep(root: &Path, folder: &str, source: &Source, plan: &Plan, tries: usize) -> String {
     if tries == 0 {
         return String::new();
     }
     let Some((plan, failure)) = shrink::shrink(plan, tries) else { return String::new() };
-    let file = source.smallest();
+    let file = source.smallest(folder);
     match write(&root.join(&file), &script(&plan, &failure)) {
         Ok(()) => told(&Source::Script(file), &plan),
         Err(error) => format!("{file}: {error}\n{}", script(&plan, &failure)),
@@ -95,21 +97,23 @@ pub fn write(file: &Path, text: &str) -> std::io::Result<()> {
 /// What to do with a script that was made small.
 pub fn told(script: &Source, plan: &Plan) -> String {
     let (users, deeds, faults) = (plan.users.len(), plan.ops.len(), plan.faults.len());
-    format!(
-        "smallest: {}  (users {users}, deeds {deeds}, faults {faults})\nto keep it: mv {script} \
-         tests/regressions/NAME.world\n",
-        script.replay(),
-    )
+    let next = match script {
+        Source::Script(file) if Path::new(file).starts_with(REGRESSIONS) => {
+            "it is a regression test now: give it a name that says what was wrong".to_owned()
+        }
+        _ => format!("to keep it: mv {script} {REGRESSIONS}/NAME.world"),
+    };
+    format!("smallest: {}  (users {users}, deeds {deeds}, faults {faults})\n{next}\n", script.replay())
 }
 
 #[test]
 fn a_command_names_what_has_failed() {
     let seed = Source::Seed(42, Size::Cluster);
     assert_eq!(seed.replay(), "cargo xtask sim run 0x2a --size cluster --trace");
-    assert_eq!(seed.smallest(), "target/sim/0x2a-cluster.world");
+    assert_eq!(seed.smallest(REGRESSIONS), "tests/regressions/0x2a-cluster.world");
     let script = Source::Script("found/lost.world".into());
     assert_eq!(script.replay(), "cargo xtask sim run found/lost.world --trace");
-    assert_eq!(script.smallest(), "target/sim/lost-small.world");
+    assert_eq!(script.smallest(FOUND), "target/sim/lost-small.world");
     let odd = Source::Script("it's lost.world".into());
     assert_eq!(odd.replay(), r"cargo xtask sim run 'it'\''s lost.world' --trace");
 }
