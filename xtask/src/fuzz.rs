@@ -153,7 +153,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
             other => return Err(format!("no such target: {other}; there are {}", known.join(", ")).into()),
         }
     }
-    provide(Need::CargoTool("cargo-fuzz"))?;
+    provide(Need::CargoTool("cargo-fuzz", "0.13.2"))?;
     provide(Need::Nightly)?;
     let mut rows = Vec::new();
     for name in known.iter().filter(|name| chosen.is_empty() || chosen.contains(name)) {

@@ -3,7 +3,6 @@
 
 mod bench;
 mod command;
-mod dependencies;
 mod faults;
 mod fuzz;
 mod mutants;

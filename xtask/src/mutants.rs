@@ -159,7 +159,7 @@ fn lot(seed: u64, at: u64) -> u64 {
 /// Runs the task.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     let choice = Choice::read(arguments)?;
-    provide(Need::CargoTool("cargo-mutants"))?;
+    provide(Need::CargoTool("cargo-mutants", "27.1.0"))?;
     let mutants = list(&choice.files)?;
     let all = mutants.len();
     let mutants = choice.pick(mutants);

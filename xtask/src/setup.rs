@@ -16,8 +16,8 @@ pub(crate) enum Need {
     OldestToolchain,
     /// A nightly toolchain, for the fuzzer.
     Nightly,
-    /// A sub-command of cargo that cargo itself installs.
-    CargoTool(&'static str),
+    /// A sub-command of cargo that cargo itself installs, in this version: the latest may want a later Rust.
+    CargoTool(&'static str, &'static str),
     /// Node, npm, a headless Chromium and `ip`, for the tests with real clients.
     WebTools,
     /// The npm packages of `tests/interop`, exactly as locked.
@@ -33,7 +33,7 @@ pub(crate) fn provide(need: Need) -> Result<(), Error> {
         Need::Target(name) => target(name),
         Need::OldestToolchain => toolchain(&oldest()?),
         Need::Nightly => toolchain("nightly"),
-        Need::CargoTool(name) => cargo_tool(name),
+        Need::CargoTool(name, version) => cargo_tool(name, version),
         Need::WebTools => web_tools(),
         Need::NpmPackages => npm_packages(),
         Need::PythonClient => python_client(),
@@ -91,12 +91,14 @@ fn toolchain(version: &str) -> Result<(), Error> {
     run(&mut command(&words))
 }
 
-fn cargo_tool(name: &str) -> Result<(), Error> {
+fn cargo_tool(name: &str, version: &str) -> Result<(), Error> {
     if exists(name) {
         return Ok(());
     }
-    say(&format!("cargo install {name} --locked (some minutes)"));
-    run(&mut command(&["cargo", "install", name, "--locked"]))
+    // Optimised it would take much longer to build, and hardly less to do what it does.
+    let words = ["cargo", "install", name, "--version", version, "--locked", "--debug"];
+    say(&format!("{} (some minutes)", words.join(" ")));
+    run(&mut command(&words))
 }
 
 fn no_rustup(what: &str) -> String {
