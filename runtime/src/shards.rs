@@ -116,7 +116,7 @@ fn perform(action: Action<Arc<dyn Mail>>, refused: &mut Refused, stats: &Stats) 
             }
         }
         Action::Mark(mark) => stats.mark(mark),
-        // The hub learns more with later issues; a driver that does not know an action yet ignores it.
+        // The hub learns more with later versions; a driver that does not know an action yet ignores it.
         _ => {}
     }
 }

@@ -54,7 +54,7 @@ pub struct ProxyConfig {
     pub routes: Vec<Route>,
     /// Whether `/client/…` answers exactly as the demo server of the original.
     pub compat: bool,
-    /// Whether `/client/{id}/healthz` says 503 while the client is not there. Default no, as the seed.
+    /// Whether `/client/{id}/healthz` says 503 while the client is not there. Default no, as with the Go gateway that this replaces.
     pub strict_health: bool,
     /// The bounds of the upstream connections. Default: those of the core, but 256 of one upstream, all of which it may
     /// keep: more requests at a time than it keeps would dial for the rest of them again and again.
@@ -277,7 +277,7 @@ impl<R: Runtime> Proxy<R> {
         Ok(Reply::Answer(Response::from_parts(head, body)))
     }
 
-    /// The health of a client, in the words of the seed.
+    /// The health of a client, in the words of the Go gateway that this replaces.
     fn health(&self, asked: &Asked<R>, listen: Option<SocketAddr>, strict: bool) -> Reply<R> {
         let id = asked.params.text("id").unwrap_or_default();
         if strict && !self.tunnels.as_ref().is_some_and(|tunnels| tunnels.has_client(id.as_bytes())) {

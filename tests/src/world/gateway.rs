@@ -383,7 +383,7 @@ impl Gateway {
             let online = self.shards.iter().fold(PlatformSet::EMPTY, |all, hub| {
                 hub.platforms_of(key).iter().fold(all, PlatformSet::with)
             });
-            assert_eq!(online, *told, "E2: the watcher at end {end} was told something else of {key}");
+            assert_eq!(online, *told, "F1: the watcher at end {end} was told something else of {key}");
         }
     }
 

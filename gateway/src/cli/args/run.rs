@@ -14,7 +14,7 @@ pub(in crate::cli) enum PlacementArg {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RunArgs {
-    /// How connections are placed on threads [default: work-stealing]
+    /// How connections are placed on threads [default: per-core for servers on smol, otherwise work-stealing]
     #[arg(
         long,
         value_enum,

@@ -29,7 +29,7 @@ fn get(origin: SocketAddr, rest: &str) -> String {
     format!("GET /client/foo/http/{origin}/{rest} HTTP/1.1\r\nHost: g\r\n\r\n")
 }
 
-/// Any method, streams, upgrades; errors in words; the health of a client as the seed says it.
+/// Any method, streams, upgrades; errors in words; the health of a client as the original says it.
 pub fn requests_go_through_an_agent(program: &str) {
     let origin = Origin::start();
     let (mut gateway, mut agent, address) = tunnel(program, &["--strict-health"]);
