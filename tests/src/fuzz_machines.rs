@@ -307,8 +307,9 @@ fn drain(mut script: Script<'_>) {
         assert_eq!(phase == Phase::Finished, actions.contains(&drain::Action::Finished));
     }
     assert!(is_ordered || server.next_timeout().is_none(), "it waits for nothing before it is told to stop");
+    let until = script.now() + patience;
     while let Some(due) = server.next_timeout() {
-        assert!(due <= server.now() + patience, "in its time");
+        assert!(due <= until, "in its time");
         server.timeout(due);
     }
     assert!(!is_ordered || server.phase() == Phase::Finished);

@@ -80,11 +80,25 @@ fn list_of(file: &str) -> Option<(String, String)> {
     })
 }
 
+/// Whether a file is a part of some program: a root, or named by the file above it.
+fn is_compiled(file: &str) -> bool {
+    let Some((folder, name)) = file.strip_suffix(".rs").and_then(|file| file.rsplit_once('/')) else {
+        return false;
+    };
+    let line = format!("mod {name};");
+    let is_named = |above: String| read(&above).lines().any(|one| one.trim().ends_with(&line));
+    let above = ["/mod.rs", "/main.rs", "/lib.rs", ".rs"].map(|end| format!("{folder}{end}"));
+    folder == "tests/tests" || ["lib", "main", "mod"].contains(&name) || above.into_iter().any(is_named)
+}
+
 /// What is wrong with a name, if anything is.
 fn fault(file: &str, name: &str) -> Option<&'static str> {
     if let Some(target) = name.strip_prefix("fuzz:") {
         let is_known = fuzz::TARGETS.iter().any(|(known, _)| *known == target);
         return (!is_known).then_some("is no fuzz target");
+    }
+    if !is_compiled(file) {
+        return Some("is in a file that is part of nothing");
     }
     let text = read(file);
     if let Some(saying) = name.strip_prefix('"') {
@@ -142,6 +156,7 @@ fn what_is_not_there_or_not_run_is_found() {
         (own, "every_promise_has_its_number_once", None),
         (own, "nothing_of_that_name", Some("is no function")),
         ("tests/tests/nowhere.rs", "rows", Some("is no function")),
+        ("tests/tests/laws/nowhere.rs", "rows", Some("is in a file that is part of nothing")),
         (own, "rows", Some("is no test")),
         ("tests/src/binary/edge.rs", "serve", Some("is run by nobody")),
         ("tests/src/binary/tunnel/secure.rs", "secured_doors", None),

@@ -69,8 +69,11 @@ fn live(seeds: u64, size: Size, reached: &Mutex<Reached>) {
 /// Fails with the command that replays it, and with the smallest script that shows what is wrong.
 fn assert_well(source: &Source, plan: &Plan, report: &Report) {
     if let Some(failure) = &report.failure {
-        let smallest = keep::keep(&root(), keep::FOUND, source, plan, 200);
-        panic!("world {source}: {failure}\nreplay: {}\n{smallest}", source.replay());
+        let told = format!("world {source}: {failure}\nreplay: {}\n", source.replay());
+        // Making it small takes its time: what is known is told before.
+        std::io::stderr().write_all(told.as_bytes()).unwrap();
+        let smallest = keep::keep(&root(), keep::FOUND, source, plan, keep::tries(plan.size).min(200));
+        panic!("{told}{smallest}");
     }
 }
 

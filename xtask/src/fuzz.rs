@@ -2,6 +2,7 @@
 //! as a step of `cargo xtask test`.
 
 use std::io::{BufRead as _, BufReader};
+use std::num::NonZeroU64;
 use std::process::{ExitCode, Stdio};
 use std::sync::Mutex;
 
@@ -67,10 +68,9 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
 
 /// Where [`smoke`] builds, and keeps what it finds.
 const SMOKE: &str = "target/fuzz-smoke";
-/// How long each target runs there.
-const SMOKE_SECONDS: u64 = 3;
-/// What the fuzzers draw from: a gate says the same of the same tree. Chance is for `cargo xtask fuzz`.
-const SMOKE_SEED: &str = "-seed=1";
+/// For how long and for how many inputs each target runs there, and what it draws from. A gate should say the same of
+/// the same tree: what is quick has had its inputs long before its time is over. Chance is for `cargo xtask fuzz`.
+const SMOKE_LIMITS: [&str; 4] = ["-max_total_time=3", "-runs=20000", "-seed=1", "-timeout=10"];
 /// How many run at once.
 const SMOKE_LANES: usize = 2;
 
@@ -121,9 +121,9 @@ fn smoke_one(folder: &str, name: &str) -> Result<u64, Error> {
     let _ = std::fs::remove_dir_all(&corpus);
     std::fs::create_dir_all(&corpus)?;
     std::fs::create_dir_all(format!("{SMOKE}/found"))?;
-    let (time, prefix) = (format!("-max_total_time={SMOKE_SECONDS}"), format!("-artifact_prefix={found}"));
-    let limits = [&time, SMOKE_SEED, "-timeout=10"];
-    let words = [&[&*program, &corpus, &committed, &prefix, "-print_final_stats=1"], &limits[..]].concat();
+    let prefix = format!("-artifact_prefix={found}");
+    let words =
+        [&[&*program, &corpus, &committed, &prefix, "-print_final_stats=1"], &SMOKE_LIMITS[..]].concat();
     let result = command(&words).stdin(Stdio::null()).stdout(Stdio::null()).output()?;
     let said = String::from_utf8_lossy(&result.stderr);
     let mut stats = Stats::default();
@@ -148,7 +148,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--seconds" => seconds = words.next().ok_or("--seconds needs a number")?.parse()?,
+            // For the fuzzer nothing means no limit.
+            "--seconds" => {
+                let number = words.next().ok_or("--seconds needs a number")?;
+                seconds = number.parse::<NonZeroU64>().map_err(|_| "--seconds needs a number above 0")?.get();
+            }
             name if known.iter().any(|known| known == name) => chosen.push(name.to_owned()),
             other => return Err(format!("no such target: {other}; there are {}", known.join(", ")).into()),
         }
@@ -166,7 +170,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
         "\n| target | executions | per second | new inputs | coverage |\n| --- | --- | --- | --- | --- |"
     );
     for (name, Stats { executions, new_inputs, coverage }) in &rows {
-        println!("| {name} | {executions} | {} | {new_inputs} | {coverage} |", executions / seconds.max(1));
+        println!("| {name} | {executions} | {} | {new_inputs} | {coverage} |", executions / seconds);
     }
     let total: u64 = rows.iter().map(|(_, stats)| stats.executions).sum();
     println!("\n{} targets, {total} executions, nothing found", rows.len());

@@ -179,7 +179,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     if !total.survivors.is_empty() {
         let again: Vec<Mutant> = total.survivors.drain(..).collect();
         println!("{}", strong(&format!("== {} that survived, with every test of the core", again.len())));
-        total.add(mutate(&tree, EVERY, &again)?);
+        let score = mutate(&tree, EVERY, &again)?;
+        if score.unviable > 0 {
+            return Err(
+                format!("{} mutants that had compiled do not compile any more", score.unviable).into()
+            );
+        }
+        total.add(score);
     }
     println!("\n{}", strong(&total.line()));
     for survivor in &total.survivors {
@@ -233,6 +239,8 @@ fn mutate(tree: &Tree, tests: &'static [&'static str], mutants: &[Mutant]) -> Re
     let patience = (start.elapsed() * 5).as_secs().max(120).to_string();
 
     let folder = tree.root.with_file_name("report").to_string_lossy().into_owned();
+    // A run that dies must not be taken for the one before it.
+    let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
     let names: Vec<String> = mutants.iter().map(|mutant| format!("^{}$", literal(&mutant.name))).collect();
     let mut words = vec!["mutants", "--in-place", "--package", "linkspan-core"];
@@ -288,7 +296,11 @@ impl Score {
                 _ => score.unviable += 1,
             }
         }
-        Ok(score)
+        let told = score.caught + score.survivors.len() + score.unviable;
+        if told == asked.len() {
+            return Ok(score);
+        }
+        Err(format!("cargo mutants tells of {told} of {} mutants", asked.len()).into())
     }
 
     fn add(&mut self, other: Self) {

@@ -14,6 +14,8 @@ pub(super) enum What {
     Arrive(usize, usize),
     /// An application has something to do that it put off.
     Wake(usize, u64),
+    /// A service is ready with what it was asked for by a connection.
+    Answer(usize, u64),
     /// A user does what the plan says.
     Op(usize),
     /// A fault of the plan begins.

@@ -56,7 +56,7 @@ words! {
         FullByReservations = "full-by-reservations",
         /// A dial is answered whose stream has ended.
         DialAfterEnd = "dial-after-end",
-        /// A stream is closed while bytes of it wait for the peer's leave.
+        /// A stream was closed while bytes of it waited, and they leave later.
         CloseBehindData = "close-behind-data",
         /// Something for a tunnel that has just ended.
         ErrandAfterEnd = "errand-after-end",
@@ -156,7 +156,7 @@ impl Sim<'_> {
         *self.branches.entry(branch).or_default() += 1;
     }
 
-    fn pass_if(&mut self, is_so: bool, branch: Branch) {
+    pub(super) fn pass_if(&mut self, is_so: bool, branch: Branch) {
         if is_so {
             self.pass(branch);
         }
@@ -210,14 +210,15 @@ impl Sim<'_> {
 
     /// An end lets go of its line.
     pub(super) fn notice_gone(&mut self, link: usize, side: usize) {
-        let has_unread = self.links[link].ways[side].has_pieces();
+        let has_unread = self.links[link].ways[side].has_data();
         self.pass_if(has_unread, Branch::GoneWithUnread);
     }
 
     /// A user connects again.
     pub(super) fn notice_return(&mut self, user: usize, server: usize) {
         let old = std::mem::replace(&mut self.users[user].server, server);
-        let is_there = self.ends.get(old).is_some_and(Option::is_some);
+        let old = self.ends.get(old).and_then(Option::as_deref);
+        let is_there = old.is_some_and(|end| end.phase == Phase::Open);
         self.pass_if(is_there, Branch::BackBeforeGone);
     }
 

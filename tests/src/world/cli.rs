@@ -74,7 +74,7 @@ impl Options {
                 "--for" => options.span = Some(span(value()?)?),
                 "--from" => options.from = number(value()?)?,
                 "--jobs" => options.jobs = number(value()?)?.clamp(1, 64),
-                "--keep" => options.keep = number(value()?)? as usize,
+                "--keep" => options.keep = number(value()?)?.max(1) as usize,
                 "--no-shrink" => options.shrinks = false,
                 "--trace" => options.trace = true,
                 "--only" => options.only = Some(value()?.clone()),
@@ -140,6 +140,10 @@ pub fn main(arguments: &[String]) -> ExitCode {
             true
         }),
         "replay" => replay(&options),
+        "help" => {
+            print!("{HELP}");
+            Ok(true)
+        }
         _ => Err(HELP.to_owned()),
     });
     match outcome {
@@ -231,8 +235,8 @@ impl Sum {
     }
 }
 
-/// Lets many worlds live, on several threads.
-fn survey(options: &Options) -> (Sum, Duration) {
+/// Lets many worlds live, on several threads; makes those that fail small and keeps them, if asked to.
+fn survey(options: &Options, shrinks: bool) -> (Sum, Duration) {
     let start = Instant::now();
     let next = AtomicU64::new(0);
     let failed = AtomicU64::new(0);
@@ -253,7 +257,7 @@ fn survey(options: &Options) -> (Sum, Duration) {
             let report = run(&plan);
             if report.failure.is_some() {
                 failed.fetch_add(1, Ordering::Relaxed);
-                let tries = if options.shrinks { keep::tries(size) } else { 0 };
+                let tries = if shrinks { keep::tries(size) } else { 0 };
                 eprint!("{}", explain(&source, &plan, &report));
                 eprint!("{}", keep::keep(Path::new(""), keep::REGRESSIONS, &source, &plan, tries));
             }
@@ -271,7 +275,7 @@ fn survey(options: &Options) -> (Sum, Duration) {
 }
 
 fn search(options: &Options) -> Result<bool, String> {
-    let (sum, took) = survey(options);
+    let (sum, took) = survey(options, options.shrinks);
     let wall = took.as_secs_f64().max(1e-3);
     println!(
         "{{\"worlds\":{},\"worlds_per_s\":{:.0},\"events\":{},\"events_per_s\":{:.0},\"world_seconds\":{},\"failures\":{},\
@@ -292,7 +296,7 @@ fn search(options: &Options) -> Result<bool, String> {
 }
 
 fn marks(options: &Options) -> Result<bool, String> {
-    let (sum, _) = survey(options);
+    let (sum, _) = survey(options, false);
     for mark in Mark::ALL {
         println!("{:>10}  {}", sum.marks.get(mark).copied().unwrap_or_default(), mark.name());
     }
@@ -312,9 +316,15 @@ fn digest(options: &Options) -> Result<bool, String> {
     println!(
         "# Seed, size, fingerprint and number of events of some worlds: the same on every machine and in every build."
     );
+    let size = match options.sizes[..] {
+        [size] => size.text(),
+        [_, _] => "both",
+        _ => "all",
+    };
     println!(
-        "# cargo xtask sim digest --seeds {} --size both > tests/regressions/digests.txt",
-        options.seeds
+        "# cargo xtask sim digest --seeds {}{} --size {size} > tests/regressions/digests.txt",
+        options.seeds,
+        if options.from > 0 { format!(" --from {}", options.from) } else { String::new() },
     );
     for seed in options.from..options.from + options.seeds {
         for size in &options.sizes {

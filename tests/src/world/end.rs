@@ -45,6 +45,11 @@ impl Desk<'_> {
         self.agenda.enter(self.time + span, super::agenda::What::Wake(self.end, token));
     }
 
+    /// The same, with what a service was asked for.
+    pub(super) fn answer_after(&mut self, span: u64, token: u64) {
+        self.agenda.enter(self.time + span, super::agenda::What::Answer(self.end, token));
+    }
+
     /// How long a service takes.
     pub(super) fn service_time(&mut self) -> u64 {
         self.random.below(self.plan.settings.service_most(self.is_calm) + 1) as u64
@@ -128,7 +133,7 @@ pub(super) trait App<D: Dialect> {
     }
 
     /// The connection ends for that reason, and these are its last words: they are the goodbye if it owes its peer one.
-    /// Gives whether it did.
+    /// Gives whether it did, where a user would know that it has not come: an agent ends by its streams as well.
     fn says_goodbye(&self, reason: CloseReason, last: Option<&Frame>) -> bool {
         let _ = (reason, last);
         false

@@ -91,18 +91,18 @@ impl Sim<'_> {
         match harm {
             Harm::Freeze => {
                 gateway.frozen_until = until;
-                gateway.is_held_up(until, 0);
+                gateway.put_off_stop(until, 0);
             }
             Harm::Exhaust => gateway.exhausted_until = until,
             Harm::Skew => {
-                gateway.is_held_up(0, 0);
+                gateway.put_off_stop(0, 0);
                 // A clock that is turned back stands still for the machines: that is time in which they find out nothing.
                 let back = span.min(10_000_000) as i64;
                 if extra == 0 {
                     gateway.skew += span as i64;
                 } else if !std::mem::replace(&mut gateway.was_turned_back, true) {
                     gateway.skew -= back;
-                    gateway.is_held_up(0, back as u64);
+                    gateway.put_off_stop(0, back as u64);
                 }
                 let ends: Vec<usize> = gateway.ends.iter().copied().collect();
                 ends.into_iter().for_each(|id| self.wake_end(id));

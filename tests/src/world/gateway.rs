@@ -233,7 +233,7 @@ impl Gateway {
     }
 
     /// It stands still, or its clock stands for so long: then so does its stop.
-    pub(super) fn is_held_up(&mut self, until: u64, back: u64) {
+    pub(super) fn put_off_stop(&mut self, until: u64, back: u64) {
         if self.drain.is_some() {
             let thaw = until + micros(Drain::ABORT_GRACE + STOP_SLACK);
             self.stops_by = self.stops_by.max(thaw) + back;

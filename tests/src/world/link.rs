@@ -229,8 +229,8 @@ impl Way {
     }
 
     /// Whether something is on its way or unread.
-    pub(super) fn has_pieces(&self) -> bool {
-        !self.pieces.is_empty()
+    pub(super) fn has_data(&self) -> bool {
+        self.pieces.iter().any(|(_, piece)| piece.len() > 0)
     }
 
     /// Nothing arrives any more, and nobody is told.

@@ -51,7 +51,7 @@ impl Services {
     fn put_off(&mut self, span: u64, later: Later, desk: &mut Desk<'_>) {
         self.tokens += 1;
         self.later.insert(self.tokens, later);
-        desk.wake_after(span, self.tokens);
+        desk.answer_after(span, self.tokens);
     }
 
     fn handle_request(

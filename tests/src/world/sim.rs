@@ -162,7 +162,11 @@ impl<'p> Sim<'p> {
             What::Turn(end) => self.turn(end),
             What::Timer(end) => self.timer(end),
             What::Arrive(link, side) => self.arrive(link, side),
-            What::Wake(end, token) => self.wake(end, token),
+            What::Wake(end, token) => _ = self.wake(end, token),
+            What::Answer(end, token) => {
+                let is_heard = self.wake(end, token);
+                self.pass_if(!is_heard, Branch::AnswerAfterEnd);
+            }
             What::Op(index) => self.op(index),
             What::Harm(index) => self.harm(index),
             What::Cure(index) => self.cure(index),
@@ -179,7 +183,7 @@ impl<'p> Sim<'p> {
     /// Until when that cannot happen, because the gateway stands still or the task gets no turn.
     fn frozen(&self, what: What) -> Option<u64> {
         let until = match what {
-            What::Turn(end) | What::Timer(end) | What::Wake(end, _) => {
+            What::Turn(end) | What::Timer(end) | What::Wake(end, _) | What::Answer(end, _) => {
                 let end = self.ends[end].as_ref()?;
                 let frozen = end.gateway.map_or(0, |gateway| self.gateways[gateway].frozen_until);
                 frozen.max(end.naps_until)
@@ -292,13 +296,14 @@ impl<'p> Sim<'p> {
         }
     }
 
-    fn wake(&mut self, id: usize, token: u64) {
-        if self.ends[id].as_ref().is_some_and(|end| end.phase == Phase::Open) {
+    /// Gives whether the connection is still there.
+    fn wake(&mut self, id: usize, token: u64) -> bool {
+        let is_open = self.ends[id].as_ref().is_some_and(|end| end.phase == Phase::Open);
+        if is_open {
             self.with_part(id, |part, now, desk| part.wake(now, token, desk));
             self.wake_end(id);
-        } else {
-            self.pass(Branch::AnswerAfterEnd);
         }
+        is_open
     }
 
     /// When the clock of the node where this end is will show the end's deadline.

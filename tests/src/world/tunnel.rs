@@ -59,6 +59,8 @@ pub(super) struct Flow {
     /// Whether bytes may flow.
     pub(super) is_open: bool,
     pub(super) is_closing: bool,
+    /// When this end closed it.
+    closed_at: u64,
     pub(super) written: u64,
     sent: u64,
     pub(super) received: u64,
@@ -75,6 +77,7 @@ impl Flow {
             is_opener: true,
             is_open: true,
             is_closing: false,
+            closed_at: 0,
             written: 0,
             sent: 0,
             received: 0,
@@ -118,6 +121,7 @@ impl Flow {
     /// This end closes: what it has written is what the other end must get.
     pub(super) fn close(&mut self, desk: &mut Desk<'_>) {
         self.is_closing = true;
+        self.closed_at = desk.time;
         if desk.is_trusted {
             desk.ledger.streams.closed(self.id, self.is_opener, self.written);
         }
@@ -267,9 +271,6 @@ impl Streams {
             orders.give(TunnelCommand::Abort { stream, error });
         } else if flow.is_done() {
             flow.close(desk);
-            if flow.sent < flow.written {
-                desk.said.push(Said::Passed(Branch::CloseBehindData));
-            }
             orders.give(TunnelCommand::Close(stream));
         }
     }
@@ -344,6 +345,9 @@ impl App<Tunnel> for Streams {
                 self.relays.sent(stream, bytes, desk);
                 if let Some(flow) = self.flows.get_mut(&stream) {
                     flow.sent += u64::from(bytes);
+                    if flow.is_closing && flow.closed_at < desk.time {
+                        desk.said.push(Said::Passed(Branch::CloseBehindData));
+                    }
                 }
                 self.pump(stream, orders, desk);
             }

@@ -14,6 +14,7 @@ enum Wrong {
     MovesEarly,
     ChangesEarly,
     EndsTwice,
+    EndsTwiceAtOnce,
     ActsBehindItsEnd,
     ActsAfterItsEnd,
     WaitsAfterItsEnd,
@@ -49,6 +50,9 @@ impl Machine for Clock {
         };
         (0..words).for_each(|_| actions.push(Act::Word));
         if self.ends == 1 || self.wrong == Wrong::EndsTwice {
+            actions.push(Act::End);
+        }
+        if self.wrong == Wrong::EndsTwiceAtOnce {
             actions.push(Act::End);
         }
         if self.wrong == Wrong::ActsBehindItsEnd {
@@ -116,6 +120,7 @@ fn a_machine_that_breaks_a_law_is_caught() {
         (Wrong::MovesEarly, "moves its deadline when asked early"),
         (Wrong::ChangesEarly, "changes when asked early"),
         (Wrong::EndsTwice, "acts after its end"),
+        (Wrong::EndsTwiceAtOnce, "ends more than once"),
         (Wrong::ActsBehindItsEnd, "acts behind its end"),
         (Wrong::ActsAfterItsEnd, "acts after its end"),
         (Wrong::WaitsAfterItsEnd, "waits for something after its end"),

@@ -26,7 +26,7 @@ fn heartbeats_go_every_interval_from_working_on() {
     assert_eq!(bench.wait_reading(T), [(HEARTBEAT, "".into())]);
 }
 
-/// A crowd that took ten seconds to come takes ten seconds of each interval, and no instant of it is everybody's (O10).
+/// A crowd that took nine seconds to come takes nine seconds of each interval, and no instant of it is everybody's (O10).
 #[test]
 fn heartbeats_are_as_far_apart_as_the_handshakes_were() {
     let apart = Duration::from_millis(3);

@@ -95,8 +95,14 @@ fn windows() -> impl Strategy<Value = u32> {
     prop_oneof![Just(32 << 10), Just(40 << 10), Just(160 << 10), (32_u32 << 10)..(300 << 10)]
 }
 
+/// Their lives are long.
+fn some_cases() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases.div_ceil(3), ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(some_cases())]
 
     #[test]
     fn streams_take_turns(sizes in sizes(), window in windows(), is_counting in any::<bool>()) {

@@ -271,9 +271,31 @@ struct Ledger {
     over: BTreeSet<StreamId>,
     /// What each stream that is open was given, and how much of it has gone out.
     written: BTreeMap<StreamId, (Vec<u8>, usize)>,
+    /// Those whose writers have ended in order, and nobody has broken off since: all that was written must go out.
+    closed: BTreeSet<StreamId>,
 }
 
 impl Ledger {
+    /// What the application wants, and what became of it in the reference.
+    fn order(&mut self, step: &Step, state: &State) {
+        match step {
+            Step::Write(number, len) if state.model.streams[number - 1].phase == Phase::Open => {
+                if let Some((written, _)) = self.written.get_mut(&id(*number)) {
+                    written.extend_from_slice(&body(state.steps, *len));
+                }
+            }
+            Step::Close(number) => _ = self.closed.insert(id(*number)),
+            Step::Abort(number) | Step::DialFailed(number) => _ = self.closed.remove(&id(*number)),
+            _ => {}
+        }
+    }
+
+    /// How much of each stream that is open waits to go out.
+    fn unsent(&self) -> impl Iterator<Item = usize> {
+        let live = self.live.values().filter_map(|stream| self.written.get(stream));
+        live.map(|(written, sent)| written.len() - sent)
+    }
+
     /// Every byte in its place, one error and one end for each stream, and nothing behind the end.
     fn post(&mut self, step: &Step, said: &Said) {
         for notice in &said.notices {
@@ -303,6 +325,14 @@ impl Ledger {
                 let (written, sent) = self.written.get_mut(stream).expect("it was opened");
                 assert_eq!(written.get(*sent..*sent + body.len()), Some(&body[..]), "in order");
                 *sent += body.len();
+            }
+        }
+        for notice in &said.notices {
+            if let TunnelNotice::Ended { stream, end: StreamEnd::Finished } = notice
+                && self.closed.contains(stream)
+            {
+                let (written, sent) = &self.written[stream];
+                assert_eq!(written.len(), *sent, "all of {stream:?} goes out before its end");
             }
         }
         let over = &self.over;
@@ -371,12 +401,7 @@ impl StateMachineTest for StreamTest {
         if real.end.closed.is_some() {
             return real;
         }
-        if let Step::Write(number, len) = step
-            && state.model.streams[number - 1].phase == Phase::Open
-            && let Some((written, _)) = real.ledger.written.get_mut(&id(number))
-        {
-            written.extend_from_slice(&body(state.steps, len));
-        }
+        real.ledger.order(&step, state);
         real.step(state, &step);
         if state.is_eager {
             real.flush();
@@ -396,9 +421,13 @@ impl StateMachineTest for StreamTest {
         if model.closed.is_none() {
             assert_eq!((tunnel.streams(), tunnel.held()), (model.existing(), model.held()));
         }
-        let unsent: usize = model.streams.iter().map(Stream::unsent).sum();
         let most = model.limits.tunnel_session_bytes;
-        assert!(model.held() <= most && unsent as u64 <= most);
+        assert!(model.held() <= most);
+        if model.closed.is_none() {
+            let (unsent, of_stream) = (real.ledger.unsent(), model.limits.tunnel_stream_bytes as usize);
+            assert!(real.ledger.unsent().all(|unsent| unsent <= of_stream), "of a stream");
+            assert!(unsent.sum::<usize>() as u64 <= most, "of all streams");
+        }
         let is_within = |one: &Stream| {
             let most = one.credit.as_ref().map_or(model.limits.tunnel_stream_bytes, |credit| credit.window);
             one.held <= most && one.unsent() <= model.limits.tunnel_stream_bytes as usize
