@@ -42,6 +42,7 @@ on_both! {
     requests::what_cannot_be_served_is_told,
     requests::a_panic_costs_one_request,
     requests::a_slow_handler_is_given_up,
+    requests::what_has_expired_is_not_worked_on,
     requests::a_flood_of_notifications_is_pushed_back,
     requests::pushes_of_any_number_arrive,
     requests::characters_beyond_the_basic_plane,

@@ -29,6 +29,8 @@ struct Waiting {
     ticket: Ticket,
     call: Call,
     span: Span,
+    /// When it came.
+    since: Instant,
 }
 
 /// The call that is being worked on.
@@ -75,7 +77,7 @@ impl<R: Runtime> Clerk<R> {
                     let span = self.span(&operation, &name);
                     let (function, operation) = (name.into(), operation.into());
                     let call = Call { caller: self.caller.clone(), function, operation, data };
-                    self.waiting.push_back(Waiting { ticket, call, span });
+                    self.waiting.push_back(Waiting { ticket, call, span, since: Instant::now() });
                 }
                 Errand::Login { session, operation, token, ended } => {
                     self.start_login(session, operation, token, ended);
@@ -122,7 +124,7 @@ impl<R: Runtime> Clerk<R> {
 
     /// Starts one call; answers at once what cannot be started, and what is finished when it has begun.
     fn start(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Option<ServerCommand> {
-        let Waiting { ticket, call, span } = waiting;
+        let Waiting { ticket, call, span, .. } = waiting;
         let table = &self.office.table;
         let begin = || match table.start(&call) {
             Ok(mut answer) => match answer.as_mut().poll(cx) {
@@ -234,6 +236,10 @@ impl<R: Runtime> App<Server> for Clerk<R> {
                 }
                 return Poll::Pending;
             };
+            // Its caller was told already that it took too long, and may have sent others in its place.
+            if waiting.since.elapsed() >= self.office.limits.request_timeout {
+                continue;
+            }
             if let Some(command) = self.start(waiting, cx) {
                 return Poll::Ready(command);
             }

@@ -23,7 +23,7 @@ use crate::session::Session;
 enum Work {
     Handshake(Bytes),
     Opened,
-    Call { owed: Owed, route: Bytes, body: Bytes },
+    Call { owed: Owed, route: Bytes, body: Bytes, since: Instant },
 }
 
 /// What the client's end is owed when a piece of work is done.
@@ -76,6 +76,12 @@ impl<R: Runtime> Desk<R> {
         Self { runtime, table, session, limits, waiting, running: None, opened: false }
     }
 
+    /// Whether this is a request that its caller was told of already: it took too long. To work on it would only make the
+    /// next ones late, and the peer may send others in its place by now.
+    fn is_late(&self, work: &Work) -> bool {
+        matches!(work, Work::Call { owed: Owed::Answer(_), since, .. } if since.elapsed() >= self.limits.request_timeout)
+    }
+
     /// Starts one piece of work: finished at once, or running from now on. `None` if there was nothing to run.
     fn start(&mut self, work: Work) -> Option<Done> {
         let hooks = &self.table.hooks;
@@ -106,7 +112,7 @@ impl<R: Runtime> Desk<R> {
                     }),
                 )
             }
-            Work::Call { owed, route, body } => {
+            Work::Call { owed, route, body, .. } => {
                 let call = Call { session: self.session.clone(), route, body };
                 match guard(|| call_service(&self.table, matches!(owed, Owed::Answer(_)), call)) {
                     Ok(Reply::Ready(outcome)) => return Some(Done::Call(owed, outcome)),
@@ -197,10 +203,10 @@ impl<R: Runtime> App<Server> for Desk<R> {
             ServerNotice::Handshake(body) => Work::Handshake(body),
             ServerNotice::Opened => Work::Opened,
             ServerNotice::Request { ticket, route, body } => {
-                Work::Call { owed: Owed::Answer(ticket), route, body }
+                Work::Call { owed: Owed::Answer(ticket), route, body, since: Instant::now() }
             }
             ServerNotice::Notify { receipt, route, body } => {
-                Work::Call { owed: Owed::Receipt(receipt), route, body }
+                Work::Call { owed: Owed::Receipt(receipt), route, body, since: Instant::now() }
             }
             ServerNotice::Bound(_) => return self.session.handle_bound(),
             ServerNotice::BindRefused(_) => return self.session.handle_bind_refused(),
@@ -225,6 +231,9 @@ impl<R: Runtime> App<Server> for Desk<R> {
                     }
                     return Poll::Pending;
                 };
+                if self.is_late(&work) {
+                    continue;
+                }
                 self.start(work)
             };
             if let Some(command) = done.and_then(|done| self.command(done)) {

@@ -136,6 +136,38 @@ pub(crate) async fn a_slow_handler_is_given_up<R: Runtime>(world: World<R>) {
     }
 }
 
+/// Found by reading: a slow handler went on with requests whose callers had their 408, and so every next one was late, too.
+pub(crate) async fn what_has_expired_is_not_worked_on<R: Runtime>(world: World<R>) {
+    let seen = Arc::new(AtomicU32::new(0));
+    let (count, runtime) = (Arc::clone(&seen), world.runtime().clone());
+    let slow = move || {
+        let (count, runtime) = (Arc::clone(&count), runtime.clone());
+        async move {
+            count.fetch_add(1, Ordering::Relaxed);
+            runtime.sleep_until(Instant::now() + Duration::from_millis(700)).await;
+            "done"
+        }
+    };
+    let services = demo::services(world.runtime()).service(Service::new("Late").request("Wait", slow));
+    let gateway = world.start_with(services, |config| {
+        let limits = Limits { request_timeout: Duration::from_secs(1), ..Limits::default() };
+        config.host.limits = Arc::new(limits);
+    });
+    for carrier in CARRIERS {
+        seen.store(0, Ordering::Relaxed);
+        let client = world.connect(&gateway, carrier).await;
+        let asked: Vec<_> = (0..8).map(|_| client.request("Late.Wait", "")).collect();
+        let mut late = 0;
+        for answer in asked {
+            late +=
+                usize::from(answer.await.is_err_and(|error| error.error_body().unwrap().code == "PIT-408"));
+        }
+        assert!(late >= 6, "{late} of 8 are late");
+        assert_eq!(client.request("Echo.Raw", "next").await.unwrap(), "next");
+        assert!(seen.load(Ordering::Relaxed) <= 3, "the others were not begun");
+    }
+}
+
 /// A client that tells a slow handler more than it can take is not read on, and loses nothing.
 pub(crate) async fn a_flood_of_notifications_is_pushed_back<R: Runtime>(world: World<R>) {
     let seen = Arc::new(AtomicU32::new(0));
