@@ -59,6 +59,7 @@ on_all! {
 
 on_both! {
     streams::a_stalled_reader_harms_nobody,
+    streams::the_tail_waits_for_slow_readers,
     targets::a_refused_target,
     targets::a_target_that_resets,
     targets::a_target_that_closes_in_the_middle,
@@ -84,6 +85,7 @@ on_both! {
     hostile::lies_about_clients,
     limits::messages_have_a_size,
     limits::streams_have_windows_and_an_end,
+    limits::an_ended_stream_makes_room,
     limits::datagrams_have_bounds,
     replays::our_server,
     replays::our_agent,
@@ -91,4 +93,5 @@ on_both! {
     originals::an_original_agent_with_its_defects,
     originals::full_duplex_with_an_original_agent,
     originals::an_agent_of_ours_at_an_original_server,
+    originals::a_target_that_never_reads_is_let_go,
 }

@@ -136,11 +136,12 @@ impl Mail for Passenger {
 
 async fn serve_tcp<R: Runtime>(runtime: R, way: Arc<Way<R>>, socket: R::Stream, permit: Permit) {
     let cut = Stop::new();
-    let half_closed = permit.host().limits().tunnel_half_closed;
+    let limits = permit.host().limits();
+    let (half_closed, stall) = (limits.tunnel_half_closed, limits.tunnel_stall_timeout);
     permit.host().move_in(permit.conn(), &(Arc::new(Passenger(cut.clone())) as Arc<dyn Mail>));
     let work = async {
         if let Some(stream) = way.dial().await {
-            pipe(&runtime, stream, socket, AtEof::Await(half_closed)).await;
+            pipe(&runtime, stream, socket, AtEof::Await(half_closed), stall).await;
         }
     };
     let _ = cut.unless_raised(work).await;

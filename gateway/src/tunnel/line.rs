@@ -36,6 +36,8 @@ struct State {
     /// The session has ended, and the stream with it.
     is_cut: bool,
     reader: Option<Waker>,
+    /// Waits for the end alone.
+    watcher: Option<Waker>,
     /// What was read and not yet reported.
     read: u32,
     /// It is reported in steps of this cost; 0 is the session's.
@@ -219,13 +221,14 @@ impl Line {
         self.wish(Wish::Abort(text));
     }
 
-    /// Ready when the peer, or the session, has ended the stream other than normally.
+    /// Ready when the peer, or the session, has ended the stream other than normally. A normal end wakes whoever waits,
+    /// too.
     pub(super) fn poll_failed(&self, cx: &mut Context<'_>) -> Poll<StreamError> {
         let mut state = self.lock();
         if let Some(error) = state.error() {
             return Poll::Ready(error);
         }
-        set(&mut state.reader, cx);
+        set(&mut state.watcher, cx);
         Poll::Pending
     }
 
@@ -274,19 +277,24 @@ impl Line {
     }
 
     /// The stream is over, by itself or with its session.
-    pub(super) fn end(&self, end: Option<StreamEnd>) {
-        let wakers = {
-            let mut state = self.lock();
-            if state.is_over() {
-                return;
-            }
-            state.is_cut = end.is_none();
-            state.end = end;
-            state.forget_output();
-            self.session.count_unsent(-(state.unsent as i64));
-            (state.unsent, state.in_core) = (0, 0);
-            [state.reader.take(), state.writer.take()]
-        };
+    pub(super) fn end(self: &Arc<Self>, end: Option<StreamEnd>) {
+        let mut state = self.lock();
+        if state.is_over() {
+            return;
+        }
+        state.is_cut = end.is_none();
+        state.end = end;
+        state.forget_output();
+        self.session.count_unsent(-(state.unsent as i64));
+        (state.unsent, state.in_core) = (0, 0);
+        let wakers = [state.reader.take(), state.writer.take(), state.watcher.take()];
+        // The wish waited for output that is gone now. The core must hear it all the same: it keeps what has ended
+        // until it knows that nobody reads on.
+        if state.wish == Wish::Close {
+            self.ring(state);
+        } else {
+            drop(state);
+        }
         wakers.into_iter().for_each(wake);
     }
 

@@ -30,7 +30,7 @@ thread_local! {
 pub(super) enum AtEof {
     /// It is done: what came from it is sent, and the stream ends.
     Close,
-    /// It may wait for an answer, for so long after the last byte.
+    /// It may wait for an answer, for so long after the last byte was written; what is there already does not hurry.
     Await(Duration),
 }
 
@@ -40,9 +40,10 @@ struct Tie<S> {
     socket: S,
     /// What came from the stream and waits for the socket.
     rest: Bytes,
+    /// Nothing more goes into the stream: the socket's input has ended, or the stream has.
     is_input_over: bool,
     at_eof: AtEof,
-    /// When something last went to the socket.
+    /// Whether something went to the socket since this was last asked.
     moved: bool,
 }
 
@@ -82,7 +83,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tie<S> {
         Poll::Pending
     }
 
-    /// From the stream to the socket, until either has nothing.
+    /// From the stream to the socket, until one has nothing or the other takes nothing. In the second case something is
+    /// left in `rest`.
     fn poll_out(&mut self, cx: &mut Context<'_>, budget: &mut u32) -> Poll<End> {
         while *budget > 0 {
             if self.rest.is_empty() {
@@ -92,7 +94,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tie<S> {
                     Err(_) => return Poll::Ready(End::Broken),
                 }
             }
-            match ready!(Pin::new(&mut self.socket).poll_write(cx, &self.rest)) {
+            let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(cx, &self.rest) else {
+                // A socket that takes nothing would hide for ever that the stream has failed.
+                return self.stream.poll_failed(cx).map(|_| End::Broken);
+            };
+            match written {
                 Ok(0) => return Poll::Ready(End::Failed(io::ErrorKind::WriteZero.into())),
                 Ok(count) => {
                     self.rest.advance(count);
@@ -138,8 +144,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tie<S> {
     }
 }
 
-/// Carries bytes both ways until either side is done; then what is on its way is delivered, and both are closed.
-pub(super) async fn pipe<R, S>(runtime: &R, stream: TunnelStream, socket: S, at_eof: AtEof)
+/// Carries bytes both ways until either side is done; then what is on its way is delivered, unless the socket takes nothing
+/// of it for `stall`, and both are closed.
+pub(super) async fn pipe<R, S>(runtime: &R, stream: TunnelStream, socket: S, at_eof: AtEof, stall: Duration)
 where
     R: Runtime,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -147,7 +154,7 @@ where
     let mut tie = Tie { stream, socket, rest: Bytes::new(), is_input_over: false, at_eof, moved: false };
     let end = poll_fn(|cx| {
         let end = tie.poll(cx);
-        if end.is_pending() && tie.is_input_over && at_eof != AtEof::Close {
+        if end.is_pending() && tie.is_input_over {
             return Poll::Ready(None);
         }
         end.map(Some)
@@ -155,8 +162,9 @@ where
     .await;
     let end = match (end, at_eof) {
         (Some(end), _) => end,
-        (None, AtEof::Await(wait)) => finish_output(runtime, &mut tie, wait).await,
-        (None, AtEof::Close) => End::Socket,
+        (None, AtEof::Await(wait)) => finish_output(runtime, &mut tie, wait, stall).await,
+        // It is the stream that is over: there is no answer to wait for, only what is left of it.
+        (None, AtEof::Close) => finish_output(runtime, &mut tie, stall, stall).await,
     };
     let Tie { stream, mut socket, .. } = tie;
     match end {
@@ -171,13 +179,15 @@ where
     }
 }
 
-/// Carries what still comes for a socket that sends no more, until nothing has come for `wait`.
-async fn finish_output<R, S>(runtime: &R, tie: &mut Tie<S>, wait: Duration) -> End
+/// Carries what is left, or still comes, for the socket once nothing more goes into the stream: until the stream ends,
+/// nothing has come for `wait`, or the socket has taken nothing for `stall`.
+async fn finish_output<R, S>(runtime: &R, tie: &mut Tie<S>, wait: Duration, stall: Duration) -> End
 where
     R: Runtime,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut late = pin!(runtime.sleep_until(Instant::now() + wait));
+    let mut was_left = false;
     poll_fn(|cx| {
         let mut budget = PIECES;
         let end = tie.poll_out(cx, &mut budget);
@@ -187,8 +197,13 @@ where
         if budget == 0 {
             cx.waker().wake_by_ref();
         }
-        if std::mem::take(&mut tie.moved) {
-            R::reset(late.as_mut(), Instant::now() + wait);
+        // What is left waits for the socket, which may be slow, and not for an answer.
+        let is_left = !tie.rest.is_empty();
+        let has_moved = std::mem::take(&mut tie.moved);
+        if has_moved || is_left != was_left {
+            was_left = is_left;
+            let span = if is_left { stall } else { wait };
+            R::reset(late.as_mut(), Instant::now() + span);
         }
         late.as_mut().poll(cx).map(|()| End::Socket)
     })
@@ -232,9 +247,15 @@ pub(super) async fn join(mut one: TunnelStream, mut other: TunnelStream) {
 /// From one stream to another until it ends.
 fn forward(from: &mut TunnelStream, to: &mut TunnelStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     for _ in 0..PIECES {
-        // Without room the end of the target shows in the other direction.
-        if ready!(to.poll_room(cx)).is_err() {
-            return Poll::Pending;
+        let room = to.poll_room(cx);
+        if !matches!(room, Poll::Ready(Ok(_))) {
+            // What came waits for room; an error does not, nor could it be seen behind what waits.
+            if let Poll::Ready(error) = from.poll_failed(cx) {
+                return Poll::Ready(Err(error.into()));
+            }
+            // The end of the target shows in the other direction, unless that has nowhere to go either.
+            let are_both_over = room.is_ready() && matches!(from.poll_room(cx), Poll::Ready(Err(_)));
+            return if are_both_over { Poll::Ready(Ok(())) } else { Poll::Pending };
         }
         match ready!(from.poll_bytes(cx))? {
             Some(bytes) => to.send_bytes(bytes),

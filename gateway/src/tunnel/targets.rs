@@ -95,9 +95,10 @@ async fn serve<R: Runtime>(runtime: R, yard: Arc<Yard>, stream: TunnelStream, pr
         Ok(target) => {
             tracing::debug!(proto = shown(&proto), address = shown(&address), "dialled");
             stream.accept();
+            let stall = yard.host.limits().tunnel_stall_timeout;
             match target {
-                Target::Tcp(socket) => pipe(&runtime, stream, socket, AtEof::Close).await,
-                Target::Local(socket) => pipe(&runtime, stream, socket, AtEof::Close).await,
+                Target::Tcp(socket) => pipe(&runtime, stream, socket, AtEof::Close, stall).await,
+                Target::Local(socket) => pipe(&runtime, stream, socket, AtEof::Close, stall).await,
                 Target::Datagrams(socket) => carry(&runtime, &yard.host, stream, Connected(socket)).await,
             }
         }

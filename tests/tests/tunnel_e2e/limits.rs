@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use linkspan_core::tunnel::Content;
+use linkspan_core::tunnel::{Content, EOF, HEADER};
 use linkspan_core::{Limits, Mark};
 
-use crate::original::Session;
+use crate::original::{Session, handshake};
 use crate::site::{AgentSite, Kind, PATIENCE, Server, eventually, forwards, is_over, loopback, target, tcp};
 
 /// A message as large as it may be is taken, a larger one ends its session.
@@ -51,6 +51,31 @@ pub(crate) fn streams_have_windows_and_an_end(kind: Kind) {
     let started = Instant::now();
     assert!(is_over(&mut stream), "nothing comes any more");
     assert!(started.elapsed() < PATIENCE / 2);
+}
+
+/// A stream that its peer ends makes room for the next one, although something of it was never sent, and something that
+/// was read never reported.
+pub(crate) fn an_ended_stream_makes_room(kind: Kind) {
+    let change = |limits: &mut Limits| {
+        limits.tunnel_streams = 1;
+        limits.tunnel_half_closed = Duration::from_millis(50);
+    };
+    let server = Server::start_at(kind, forwards(&["tcp/127.0.0.1:9".to_owned()]), loopback(), change);
+    // One of ours that does not count: when it pauses, it is not asked again.
+    let mut agent = handshake(server.http, &[("x-tunnel-id", "foo"), (HEADER, "1")]).unwrap().0;
+    let mut stream = server.dial();
+    let (id, _) = agent.until_connect();
+    agent.say(id, Content::Pause);
+    agent.say(id, Content::Data(Bytes::from_static(b"x")));
+    stream.read_exact(&mut [0; 1]).unwrap();
+    // More than the core is handed, and less than makes the sender wait.
+    stream.write_all(&vec![7; 200 * 1024]).unwrap();
+    drop(stream);
+    eventually("only the agent is left", || server.host.stats().open() == 1);
+    agent.say(id, Content::Error(Bytes::from_static(EOF)));
+    agent.until(|message| message.stream == id && matches!(message.content, Content::Error(_)));
+    let _next = server.dial();
+    agent.until_connect();
 }
 
 /// Senders and datagrams that wait are counted, and a stream that is idle makes room for the next sender.

@@ -1,11 +1,15 @@
 //! Much data, both ways, and readers that are slow.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use linkspan_core::tunnel::{Content, EOF};
+
+use crate::original::Session;
 use crate::site::{
     AgentSite, Kind, Server, drink, echo, fill, forwards, is_long, is_over, pour, target, tcp,
 };
@@ -148,6 +152,42 @@ pub(crate) fn sleeping_readers_lose_nothing(server: Kind, agent: Kind) {
         for reader in &mut readers {
             scope.spawn(move || {
                 drink(reader, total, |_| {});
+                assert!(is_over(reader));
+            });
+        }
+    });
+}
+
+/// The far end has said all and is gone. What is left goes to readers that are slower than anybody waits for an answer,
+/// also to one that has said all itself.
+pub(crate) fn the_tail_waits_for_slow_readers(kind: Kind) {
+    let total = 8 * MIB;
+    let server = Server::start(kind, forwards(&["tcp/127.0.0.1:9".to_owned()]));
+    let mut agent = Session::open(&server, "foo");
+    let mut readers = [server.dial(), server.dial()];
+    let ids = [agent.until_connect().0, agent.until_connect().0];
+    let mut piece = vec![0; 32 * 1024];
+    for at in (0..total).step_by(piece.len()) {
+        fill(at, &mut piece);
+        ids.iter().for_each(|id| agent.say(*id, Content::Data(Bytes::copy_from_slice(&piece))));
+    }
+    readers[1].shutdown(Shutdown::Write).unwrap();
+    thread::sleep(Duration::from_millis(100));
+    for id in ids {
+        agent.say(id, Content::Error(Bytes::from_static(EOF)));
+        agent.until(|message| message.stream == id && matches!(message.content, Content::Error(_)));
+    }
+    thread::scope(|scope| {
+        for reader in &mut readers {
+            scope.spawn(move || {
+                // 50 KB/s for more than two seconds, then as fast as it goes.
+                let mut slow = 128 * 1024_usize;
+                drink(reader, total, |count| {
+                    if slow > 0 {
+                        slow = slow.saturating_sub(count);
+                        thread::sleep(Duration::from_micros(20 * count as u64));
+                    }
+                });
                 assert!(is_over(reader));
             });
         }
