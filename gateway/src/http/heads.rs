@@ -4,7 +4,7 @@
 //! connection ends with the answer: what follows may be part of what is in doubt (RFC 9112 §6.3, §11.2).
 
 use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
-use hyper::{Method, Request, StatusCode, Version};
+use hyper::{Method, Request, StatusCode, Uri, Version};
 use linkspan_core::http::forward::is_length;
 
 use super::{Answer, empty, text};
@@ -12,12 +12,29 @@ use super::{Answer, empty, text};
 /// The answer to a request that no handler sees.
 pub(super) fn answer<B>(request: &Request<B>) -> Option<Answer> {
     let (version, headers) = (request.version(), request.headers());
-    let fault = host(version, headers).or_else(|| framing(version, headers)).or_else(|| expectation(headers));
+    let fault = host(version, headers)
+        .or_else(|| target(request.uri()))
+        .or_else(|| framing(version, headers))
+        .or_else(|| expectation(headers));
     if let Some((status, why)) = fault {
         return Some(refused(status, why));
     }
     // About the server as a whole: it lives.
     (request.uri().path() == "*" && request.method() == Method::OPTIONS).then(|| empty(StatusCode::OK))
+}
+
+/// Makes the host of an absolute target that of the request, whatever its field says (RFC 9112 §3.2.2).
+pub(super) fn settle_host<B>(request: &mut Request<B>) {
+    let host = target_host(request.uri()).and_then(|host| HeaderValue::from_str(host).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// The host that an absolute target names, with its port and without a user. The target of CONNECT is none.
+fn target_host(uri: &Uri) -> Option<&str> {
+    uri.scheme()?;
+    uri.authority()?.as_str().rsplit('@').next()
 }
 
 /// The answer to a request whose body has a length and a transfer coding. hyper throws the length away before anybody
@@ -47,6 +64,11 @@ fn host(version: Version, headers: &HeaderMap) -> Fault {
         }
         _ => None,
     }
+}
+
+fn target(uri: &Uri) -> Fault {
+    let host = target_host(uri)?;
+    (!is_host(host.as_bytes())).then_some((StatusCode::BAD_REQUEST, "The host of the target is not a host."))
 }
 
 fn is_host(host: &[u8]) -> bool {
@@ -109,5 +131,26 @@ mod tests {
             None
         );
         assert_eq!(status(&[("host", "[::1]:80"), ("content-length", "003")]), None);
+    }
+
+    #[test]
+    fn the_host_of_an_absolute_target_counts() {
+        for (method, target, host) in [
+            (Method::GET, "http://public.example/x", "public.example"),
+            (Method::GET, "http://public.example:81", "public.example:81"),
+            (Method::GET, "http://user@public.example/x", "public.example"),
+            (Method::GET, "/x", "field"),
+            (Method::OPTIONS, "*", "field"),
+            (Method::CONNECT, "public.example:80", "field"),
+        ] {
+            let mut request = Request::builder()
+                .method(method)
+                .uri(target)
+                .header(HOST, "field")
+                .body(())
+                .expect("it is one");
+            settle_host(&mut request);
+            assert_eq!(request.headers()[HOST], host, "{target}");
+        }
     }
 }

@@ -86,10 +86,11 @@ impl<R: Runtime> Routes<R> {
         self.table.register_redirected(pattern, handler, RedirectStatus::MovedPermanently)
     }
 
-    fn start(&self, request: Request<Incoming>, visit: &Visit<R>) -> Result<Answering<R>, Answer> {
+    fn start(&self, mut request: Request<Incoming>, visit: &Visit<R>) -> Result<Answering<R>, Answer> {
         if let Some(answer) = super::heads::answer(&request) {
             return Err(answer);
         }
+        super::heads::settle_host(&mut request);
         // Counted references: the request itself goes to the handler.
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let host = request.headers().get(HOST).cloned();

@@ -75,6 +75,10 @@ pub(super) fn pass_request(
 /// Makes the head of a reply that of our answer.
 pub(super) fn pass_reply(headers: &mut HeaderMap, is_upgrade: bool) {
     let upgrade = headers.get(UPGRADE).cloned();
+    // The coding says where the body ends, whatever a length beside it says (RFC 9112 §6.3); the coding itself ends here.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     strip(headers);
     if let Some(protocol) = upgrade.filter(|_| is_upgrade) {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -195,6 +199,18 @@ mod tests {
             (&b"Upgrade"[..], &b"websocket"[..])
         );
         assert_eq!(headers["te"], "trailers");
+    }
+
+    #[test]
+    fn a_length_beside_a_coding_ends_here() {
+        let both: &[_] = &[("transfer-encoding", "chunked"), ("content-length", "3")];
+        for (fields, length) in [(both, None), (&both[1..], Some("3"))] {
+            let mut headers = head(fields).headers;
+            pass_reply(&mut headers, false);
+            let kept = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+            assert_eq!(kept, length, "{fields:?}");
+            assert!(!headers.contains_key(TRANSFER_ENCODING), "{fields:?}");
+        }
     }
 
     #[test]

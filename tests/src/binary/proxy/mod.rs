@@ -83,6 +83,26 @@ pub fn heads_are_passed_on(program: &str) {
     process.stop();
 }
 
+/// The host of an absolute target counts and not the field's: for the route, and for what the upstream is told.
+pub fn absolute_targets_name_their_host(program: &str) {
+    let origin = Origin::start();
+    let (mut process, address) = gateway_at(program, "public.example/o/", origin.address, &[]);
+    for (target, host, seen) in [
+        ("http://public.example/o/head", "other.example", Some("public.example")),
+        ("http://public.example:81/o/head", "other.example", Some("public.example:81")),
+        ("/o/head", "public.example", Some("public.example")),
+        ("http://other.example/o/head", "public.example", None),
+        ("/o/head", "other.example", None),
+    ] {
+        let reply = Wire::connect(address).ask(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let status = if seen.is_some() { 200 } else { 404 };
+        let said = reply.text();
+        assert_eq!(reply.status, status, "{target} {host}: {said}");
+        assert_eq!(field(&said, "x-forwarded-host"), seen, "{target} {host}: {said}");
+    }
+    process.stop();
+}
+
 /// Bodies go both ways piece by piece, with trailers, and asked for with 100-continue.
 pub fn bodies_stream_both_ways(program: &str) {
     let origin = Origin::start();
@@ -104,6 +124,9 @@ pub fn bodies_stream_both_ways(program: &str) {
 
     let reply = wire.ask("GET /o/trailers HTTP/1.1\r\nHost: g\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
     assert_eq!((reply.text().as_str(), reply.trailers.to_ascii_lowercase().as_str()), ("abc", "x-sum: 6\n"));
+
+    let reply = wire.ask(&get("both"));
+    assert_eq!((reply.text().as_str(), field(&reply.head, "content-length")), ("abcdef", None));
 
     wire.send(get("events").as_bytes());
     let head = wire.head().expect("an answer begins");

@@ -90,6 +90,9 @@ fn answer(wire: &mut Wire, head: &str, name: &str, (number, asked): (usize, usiz
         "trailers" => wire.send(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n",
         ),
+        "both" => wire.send(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n0\r\n\r\n",
+        ),
         "hops" => wire.send(
             b"HTTP/1.1 203 Fine\r\nConnection: X-Secret, keep-alive\r\nX-Secret: 1\r\nKeep-Alive: timeout=5\r\n\
               Proxy-Authenticate: Basic\r\nX-Kept: a\r\nX-Kept: b\r\nSet-Cookie: c=1\r\nSet-Cookie: d=2\r\n\
