@@ -302,7 +302,9 @@ impl<C> Inbox<C> {
     pub fn close(&self) {
         let mut state = lock(&self.0.state);
         state.closed = true;
-        self.0.signal.store(signal::RUNNING, Ordering::Release);
+        // An abort that came before is still to be taken.
+        let next = if state.abort.is_some() { signal::PENDING } else { signal::RUNNING };
+        self.0.signal.store(next, Ordering::Release);
         self.0.crowded.store(false, Ordering::Relaxed);
         let waiting = mem::take(&mut state.waiting);
         let waste = (mem::take(&mut state.queue), state.waker.take());
@@ -322,5 +324,21 @@ impl<C: Send + 'static> Inbox<C> {
 impl<C> Drop for Inbox<C> {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abort_before_the_end_is_not_lost() {
+        let (mailbox, inbox) = mailbox::<u8>(1);
+        mailbox.abort(CloseReason::Overloaded);
+        inbox.close();
+        assert!(inbox.is_pending());
+        assert_eq!(inbox.take().abort, Some(CloseReason::Overloaded));
+        inbox.close();
+        assert!(!inbox.is_pending());
     }
 }
