@@ -113,7 +113,8 @@ pub struct Limits {
     /// session's core. Default 256 KiB.
     pub tunnel_write_window: u32,
     /// How much stream data may be in the send queue, in bytes: what a control message may have to wait for.
-    /// Default 160 KiB; one message goes in any case, of up to 32 KiB to an original and 64 KiB to one of ours.
+    /// Default 160 KiB, and never more than half of [`send_queue_bytes`](Self::send_queue_bytes); one message goes in any
+    /// case, of up to 32 KiB to an original and 64 KiB to one of ours, so the send queue should have room for two.
     pub tunnel_window: u32,
     /// Dials per second that the peer of one tunnel session may ask for, sustained. Default 1,000; 0 is no limit.
     pub tunnel_connects_per_second: u32,
@@ -268,7 +269,7 @@ impl Limits {
     }
 
     /// The shortest span that makes sense to a driver.
-    const SPAN_MIN: Duration = Duration::from_millis(1);
+    pub(crate) const SPAN_MIN: Duration = Duration::from_millis(1);
     /// The longest one; far from where sums of spans could overflow.
     const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 

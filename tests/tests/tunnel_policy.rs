@@ -222,6 +222,10 @@ fn names_do_not_lead_to_where_no_name_should() {
     }
     assert!(!resolved(&below, "127.0.0.1"), "who owns one name of many does not reach this machine");
     assert!(resolved(&one, "127.0.0.1") && resolved(&any, "127.0.0.1"), "the operator has named it");
+    // Nor beside a rule for this machine: it lets addresses pass, and no name but its own.
+    let beside = self::policy(&["tcp/*.internal:80", "tcp/127.0.0.1:*"]);
+    assert!(beside.check_resolved(&below, ip("127.0.0.1")).is_err());
+    assert!(beside.check_resolved(&tcp("localhost:80"), ip("127.0.0.1")).is_ok());
     assert!(!resolved(&tcp("internal:80"), "192.168.1.1"), "the domain itself is not below it");
     assert!(!resolved(&tcp("evilinternal:80"), "192.168.1.1"));
     for special in ["169.254.169.254:8080", "[fe80::1]:8080", "0:8080", "[64:ff9b::a9fe:a9fe]:8080"] {
@@ -361,7 +365,7 @@ proptest! {
         let _ = format!("tcp/{rule}:80").parse::<Rule>();
     }
 
-    /// An address is allowed for a name only where it is allowed by itself, or for a name that a rule has.
+    /// An address is allowed for a name only where it is allowed by itself, and a name may lead there.
     #[test]
     fn an_answer_of_a_name_server_opens_nothing(address in any_ip(), port in 1_u16..) {
         let policies = [DialPolicy::default(), policy(&["tcp/10.0.0.0/8:*", "tcp/[fd00::]/8:443", "tcp/*:80"])];
@@ -371,8 +375,8 @@ proptest! {
                 address: SocketAddr::new(address.to_canonical(), port),
             };
             let name = tcp(&format!("name.example:{port}"));
-            let is_direct = policy.check(&direct).is_ok();
-            prop_assert_eq!(policy.check_resolved(&name, address).is_ok(), is_direct);
+            let allows = [&direct, &name].iter().all(|one| policy.check(one).is_ok());
+            prop_assert_eq!(policy.check_resolved(&name, address).is_ok(), allows);
         }
     }
 

@@ -137,7 +137,8 @@ pub enum TunnelCommand {
     AddClient(ClientSession),
     /// Takes an announcement back.
     RemoveClient(ClientSession),
-    /// Ends the session once what is queued is sent.
+    /// Ends the session once what may be sent is sent. What waits for credit, or for the end of a pause, is not waited
+    /// for: close the streams first, and finish when they have ended.
     Finish,
 }
 

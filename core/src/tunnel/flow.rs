@@ -30,7 +30,8 @@ impl Tunnel {
     /// Moves data into the connection's send queue, one message of each stream in turn, and no more than control
     /// messages may have to wait for.
     pub(super) fn pump(&mut self, cx: &mut Cx<'_>) {
-        let window = u64::from(cx.limits().tunnel_window);
+        // Half of the send queue is for what must be said beside the data.
+        let window = u64::from(cx.limits().tunnel_window.min(cx.limits().send_queue_bytes / 2));
         let body_max = if self.config.peer_window.is_some() { BODY_MAX_OURS } else { BODY_MAX };
         while cx.unsent() == 0 || u64::from(cx.unsent()) + body_max as u64 <= window {
             let Some(id) = self.table.next_in_line() else { return };

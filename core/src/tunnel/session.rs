@@ -335,7 +335,7 @@ impl Dialect for Tunnel {
         cx.set_liveness(is_client.then_some(self.config.ping), Some(self.config.silence));
         cx.established();
         (self.alive_at, self.heard_at) = (cx.now(), cx.now());
-        self.sync_at = is_client.then(|| cx.now() + self.config.sync);
+        self.sync_at = is_client.then(|| cx.now() + self.config.sync.max(Limits::SPAN_MIN));
     }
 
     fn receive(&mut self, opcode: Opcode, data: Bytes, cx: &mut Context<'_, Self>) -> Result<(), Violation> {
@@ -345,7 +345,7 @@ impl Dialect for Tunnel {
                 cx.heard();
                 self.alive_at = cx.now();
             }
-            Opcode::Binary if data.len() > cx.limits().receive_max as usize => {
+            Opcode::Binary if data.len() > cx.limits().tunnel_receive_max as usize => {
                 return Err(Violation::PackageTooLarge);
             }
             Opcode::Binary => {
@@ -399,7 +399,7 @@ impl Dialect for Tunnel {
             cx.notify(TunnelNotice::Quiet);
         }
         if self.sync_at.is_some_and(|at| at <= cx.now()) {
-            self.sync_at = Some(cx.now() + self.config.sync);
+            self.sync_at = Some(cx.now() + self.config.sync.max(Limits::SPAN_MIN));
             let list = Content::sync(self.table.wires().map(|(wire, _)| wire));
             self.control(0, list, cx);
         }

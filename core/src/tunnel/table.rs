@@ -78,6 +78,11 @@ impl Table {
         if !is_held {
             self.remove(id);
         }
+        // Who is over leaves its place in the line with its next turn; where nobody gets one, they are cleared away.
+        if self.line.len() > 2 * self.streams.len() + 16 {
+            let streams = &self.streams;
+            self.line.retain(|id| streams.contains_key(id));
+        }
         Some(wire)
     }
 

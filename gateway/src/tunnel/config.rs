@@ -188,9 +188,15 @@ impl std::str::FromStr for Forward {
     }
 }
 
-/// The bounds of tunnel sessions: those of the process, but for the messages that the originals may send.
+/// The bounds of tunnel sessions: those of the process, but for a send queue that has room for a window of data and for
+/// what must be said beside it.
 pub(super) fn session_limits(limits: &Limits) -> Limits {
-    Limits { receive_max: limits.tunnel_receive_max, ..limits.clone() }
+    let least = limits.tunnel_window.saturating_mul(2);
+    Limits {
+        receive_max: limits.tunnel_receive_max,
+        send_queue_bytes: limits.send_queue_bytes.max(least),
+        ..limits.clone()
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use linkspan_core::edge::Origins;
 use linkspan_core::hub::Admission;
 use linkspan_core::tunnel::{Role, Tunnel};
-use linkspan_core::{CloseReason, Limits, Mark, Opcode, Route, To, Violation, chat, drain, pomelo};
+use linkspan_core::{CloseReason, Mark, Opcode, Route, To, Violation, chat, drain, pomelo};
 
 use super::agenda::What;
 use super::branch::Wires;
@@ -165,10 +165,8 @@ impl Sim<'_> {
             ],
             Kind::Agent | Kind::Peer => {
                 let own = self.users[index].own_gateway().map(|own| &self.gateways[own].limits);
-                let client_limits =
-                    own.map_or_else(|| settings.client_limits(), |limits| tunnel_limits(limits));
-                let sides =
-                    [(Role::Server, tunnel_limits(&limits), here), (Role::Client, client_limits, there)];
+                let client_limits = own.map_or_else(|| settings.client_limits(), Arc::clone);
+                let sides = [(Role::Server, limits, here), (Role::Client, client_limits, there)];
                 sides.map(|(role, limits, now)| {
                     let tunnel = Tunnel::new(settings.tunnel(role, plan.kind));
                     let streams = Streams::new(role, plan.kind, &limits);
@@ -178,7 +176,7 @@ impl Sim<'_> {
             Kind::Original => {
                 let server = Tunnel::new(settings.tunnel(Role::Server, plan.kind));
                 let streams = Streams::new(Role::Server, plan.kind, &limits);
-                [Actor::open(server, streams, tunnel_limits(&limits), here), Box::new(Original::new(there))]
+                [Actor::open(server, streams, limits, here), Box::new(Original::new(there))]
             }
             Kind::Chat | Kind::Im => {
                 let client = chat::Client::new(chat::ClientConfig { user: plan.name });
@@ -404,11 +402,6 @@ impl Sim<'_> {
             None => false,
         }
     }
-}
-
-/// The bounds of a tunnel: whatever the listener's are for others, its messages may be as long as the originals'.
-fn tunnel_limits(limits: &Limits) -> Arc<Limits> {
-    Arc::new(Limits { receive_max: Limits::BODY_MAX, ..limits.clone() })
 }
 
 /// Where something happens.

@@ -123,7 +123,7 @@ fn a_message_above_the_limit_ends_the_session() {
     for (most, closed) in
         [(message.len(), None), (message.len() - 1, Some(Violation::PackageTooLarge.into()))]
     {
-        let limits = Limits { receive_max: most as u32, ..Limits::default() };
+        let limits = Limits { tunnel_receive_max: most as u32, ..Limits::default() };
         let mut end = End::new(TunnelConfig::new(Role::Client), limits);
         end.event(Event::Received(Opcode::Binary, message.clone()));
         assert_eq!(end.closed, closed, "{most} bytes");

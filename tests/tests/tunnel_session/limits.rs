@@ -4,6 +4,68 @@ use super::*;
 use linkspan_core::tunnel::{ClientSession, StreamEnd, client_key, forward_proto, split_forwarded};
 use linkspan_core::{Machine, Violation};
 
+/// Found by reading: a window of data was larger than the whole send queue, and the session ended by its own hand.
+#[test]
+fn a_small_send_queue_is_not_filled_with_data() {
+    for (send_queue_bytes, peer_window) in [(64 << 10, None), (192 << 10, Some(1 << 20))] {
+        let limits = Limits { send_queue_bytes, ..Limits::default() };
+        let is_peer_ours = peer_window.is_some();
+        let config = TunnelConfig { is_peer_ours, peer_window, ..TunnelConfig::new(Role::Client) };
+        let mut end = End::new(config, limits);
+        let stream = end.accept(2);
+        end.flush_at_once = false;
+        end.command(TunnelCommand::Data { stream, body: vec![1; 600 << 10].into() });
+        end.receive(9, Content::Data(text("for nobody")));
+        assert_eq!(end.closed, None);
+        let sent = |end: &End| {
+            let bodies = end.sent.iter().filter_map(|one| match &one.content {
+                Content::Data(body) => Some(body.len()),
+                _ => None,
+            });
+            bodies.sum::<usize>()
+        };
+        while end.unflushed.cost > 0 {
+            let flushed = std::mem::take(&mut end.unflushed);
+            end.event(Event::Flushed(flushed));
+        }
+        assert_eq!((end.closed, sent(&end)), (None, 600 << 10));
+    }
+}
+
+/// Found by reading: the limit of other dialects' messages is a byte or two short of a whole window.
+#[test]
+fn a_message_may_be_as_large_as_tunnels_allow() {
+    let peer_window = Some(1 << 20);
+    let base = TunnelConfig::new(Role::Client);
+    let mut end = End::new(TunnelConfig { is_peer_ours: true, peer_window, ..base }, Limits::default());
+    end.accept(2);
+    end.receive(2, Content::Data(vec![1; 64 << 10].into()));
+    assert_eq!(end.closed, None);
+}
+
+/// A place in the line is not kept for who is over.
+#[test]
+fn who_is_over_does_not_stand_in_line() {
+    let limits = Limits { tunnel_connects_per_second: 0, ..Limits::default() };
+    let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+    let bulk = end.accept(2);
+    end.flush_at_once = false;
+    end.command(TunnelCommand::Data { stream: bulk, body: vec![1; 1 << 20].into() });
+    let mut largest = 0;
+    for round in 0..2_000 {
+        let stream = end.accept(4);
+        end.command(TunnelCommand::Data { stream, body: text("x") });
+        end.receive(4, Content::Error(text("EOF")));
+        if round == 100 {
+            largest = end.machine.footprint();
+        }
+        end.sent.clear();
+        end.notices.clear();
+    }
+    assert_eq!(end.closed, None);
+    assert!(end.machine.footprint() < largest + 8192, "{largest} and {}", end.machine.footprint());
+}
+
 #[test]
 fn a_peer_that_falls_silent_is_told_of_and_so_is_its_return() {
     for role in [Role::Server, Role::Client] {

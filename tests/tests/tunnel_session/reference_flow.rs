@@ -34,9 +34,8 @@ impl Model {
     /// One message of each in turn, while no control message would have to wait for more than the window.
     pub(super) fn pump(&mut self) {
         let body_max = BODY_MAX[usize::from(self.config.peer_window.is_some())] as u64;
-        while self.closed.is_none()
-            && (self.queue.is_empty() || self.unsent() + body_max <= u64::from(self.limits.tunnel_window))
-        {
+        let window = u64::from(self.limits.tunnel_window.min(self.limits.send_queue_bytes / 2));
+        while self.closed.is_none() && (self.queue.is_empty() || self.unsent() + body_max <= window) {
             let Some(at) = self.line.pop_front() else { return };
             if !self.streams[at].may_send() {
                 continue;

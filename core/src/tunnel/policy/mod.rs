@@ -111,7 +111,9 @@ impl DialPolicy {
                 HostPattern::Below(domain) => {
                     is_below(name, domain) && !is_special(address) && !address.is_loopback()
                 }
-                HostPattern::Any | HostPattern::Network(_) => covers_address(host, address),
+                HostPattern::Any | HostPattern::Network(_) => {
+                    may_lead_to(host, name) && covers_address(host, address)
+                }
             },
             _ => false,
         };
