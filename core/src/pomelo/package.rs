@@ -8,7 +8,7 @@ use super::message::EncodeError;
 use crate::{Frame, Limits, Opcode, Violation};
 
 /// Bytes in front of every body.
-const HEAD: usize = 4;
+pub(super) const HEAD: usize = 4;
 
 /// The smallest buffer for an unfinished body, so that a peer that dribbles bytes does not make it grow at each one.
 const BUFFER_MIN: usize = 64;

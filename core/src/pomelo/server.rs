@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
 use super::handshake::{self, Abilities};
+use super::package::HEAD;
 use super::{
     EncodeError, ErrorAnswers, ErrorBody, Message, MessageId, MessageType, Package, PackageReader,
     PackageType, Receipt, RefuseCode, RouteOut, ServerCommand, ServerConfig, ServerNotice, Ticket,
@@ -46,9 +47,11 @@ pub struct Server {
     /// Messages without an answer that the application works on, and what they hold in bytes.
     notes: u32,
     note_bytes: u32,
-    /// The size of the piece of input that is being read, until a request of it is charged with it: however small a
-    /// message is, it keeps the whole piece alive.
+    /// The size of the piece of input that is being read, if that is much: however small a message is, it keeps the whole
+    /// piece alive.
     chunk: u32,
+    /// Whether a request has been charged with it.
+    is_charged: bool,
     kick: Option<Bytes>,
     state: State,
     abilities: Abilities,
@@ -65,6 +68,7 @@ impl Server {
             notes: 0,
             note_bytes: 0,
             chunk: 0,
+            is_charged: false,
             kick: None,
             state: State::Start,
             abilities: Abilities::default(),
@@ -163,23 +167,32 @@ impl Server {
             // An answer with id 0 reads as a push, so nano and pitaya never answer such a request.
             MessageType::Request if message.id.number() != 0 => {
                 let deadline = cx.now() + cx.limits().request_timeout;
-                let size = size.max(core::mem::take(&mut self.chunk));
+                // The first request of a large piece is charged with it; those behind it may outlive it.
+                let (size, pins) = match core::mem::replace(&mut self.is_charged, true) {
+                    false => (size.max(self.chunk), false),
+                    true => (size, self.pins(size)),
+                };
+                let (route, body) = (owned(message.route, pins), owned(body, pins));
                 let ticket = self.pending.enter(message.id, size, deadline);
-                cx.notify(ServerNotice::Request { ticket, route: message.route, body });
+                cx.notify(ServerNotice::Request { ticket, route, body });
             }
             MessageType::Request | MessageType::Notify => {
                 self.notes = self.notes.saturating_add(1);
                 self.note_bytes = self.note_bytes.saturating_add(size);
                 // What an application sees does not depend on how the input was cut, so such a message is copied out of
                 // a large piece, not charged with it.
-                let pins = u64::from(self.chunk) > 8 * u64::from(size);
-                let owned = |bytes: Bytes| if pins { Bytes::copy_from_slice(&bytes) } else { bytes };
-                let (route, body) = (owned(message.route), owned(body));
+                let pins = self.pins(size);
+                let (route, body) = (owned(message.route, pins), owned(body, pins));
                 cx.notify(ServerNotice::Notify { receipt: Receipt::new(size), route, body });
             }
             MessageType::Response | MessageType::Push => cx.mark(Mark::MessageIgnored),
         }
         Ok(())
+    }
+
+    /// Whether a message of this size would keep much more alive than is counted for it.
+    fn pins(&self, size: u32) -> bool {
+        self.chunk > size.saturating_add(SMALL_CHUNK as u32)
     }
 
     fn accept(&mut self, user: Option<&Bytes>, cx: &mut Context<'_, Self>) {
@@ -264,9 +277,11 @@ impl Server {
             cx.mark(Mark::NotReady);
             return;
         }
+        // The shared form may have been made at a listener with a larger limit.
+        let most = cx.limits().send_max as usize + HEAD;
         match self.encode_push(message, cx.limits().send_max) {
-            Ok(frame) => cx.send_lossy(frame, message.overflow()),
-            Err(_) => cx.mark(Mark::PushRefused),
+            Ok(frame) if frame.len() <= most => cx.send_lossy(frame, message.overflow()),
+            Ok(_) | Err(_) => cx.mark(Mark::PushRefused),
         }
     }
 
@@ -301,6 +316,11 @@ impl Server {
     }
 }
 
+/// The same bytes, in memory of their own if they would keep too much alive.
+fn owned(bytes: Bytes, pins: bool) -> Bytes {
+    if pins { Bytes::copy_from_slice(&bytes) } else { bytes }
+}
+
 /// A frame that is shared by many connections: one buffer, nothing to join per connection.
 #[expect(clippy::unnecessary_wraps, reason = "the callers chain it behind `?`")]
 fn whole(frame: Frame) -> Result<Frame, EncodeError> {
@@ -332,6 +352,7 @@ impl Dialect for Server {
             return Ok(());
         }
         self.chunk = if data.len() > SMALL_CHUNK { data.len() as u32 } else { 0 };
+        self.is_charged = false;
         self.read(data, cx)
     }
 

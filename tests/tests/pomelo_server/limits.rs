@@ -100,6 +100,18 @@ fn send_max() {
     assert_eq!((bench.hear().len(), bench.marked(Mark::PushRefused)), (1, 1));
 }
 
+/// Found by reading: a form that one listener has made is within its limit, not within everybody's.
+#[test]
+fn a_shared_form_is_refused_where_it_is_too_large() {
+    let push = Push::new("onEcho", "x".repeat(2000), Overflow::Close);
+    let mut wide = Bench::plain().working();
+    let mut narrow = with(|limits| limits.send_max = 1000).working();
+    wide.deliver(push.clone());
+    narrow.deliver(push);
+    assert_eq!((wide.hear().len(), wide.marked(Mark::PushRefused)), (1, 0));
+    assert_eq!((narrow.hear().len(), narrow.marked(Mark::PushRefused)), (0, 1));
+}
+
 #[test]
 fn inflate_max() {
     let bomb = |size| [b"\x12\x01r", &pomelo::deflate(&vec![0; size]).expect("smaller")[..]].concat();

@@ -106,6 +106,25 @@ fn a_tiny_request_counts_with_the_piece_it_keeps_alive() {
     assert!(!bench.station.connection().wants_read());
 }
 
+/// Found by reading: only the first message of a piece was charged with it, and those behind it kept it alive for nothing.
+#[test]
+fn what_comes_behind_it_does_not_keep_the_piece_alive() {
+    let mut bench = Bench::plain().working();
+    let mut piece = package(DATA, &request(&[1], "first", b""));
+    piece.extend(package(DATA, &request(&[2], "second", b"body")));
+    piece.extend(package(DATA, &notify("third", b"body")));
+    piece.extend(package(HEARTBEAT, b"").repeat(15_000));
+    bench.bytes(piece);
+    let kept = bench.station.notices().into_iter().skip(1).map(|notice| match notice {
+        ServerNotice::Request { route, body, .. } | ServerNotice::Notify { route, body, .. } => (route, body),
+        other => panic!("{other:?}"),
+    });
+    let kept: Vec<_> = kept.collect();
+    let texts: Vec<_> = kept.iter().map(|(route, body)| (&route[..], &body[..])).collect();
+    assert_eq!(texts, [(&b"second"[..], &b"body"[..]), (b"third", b"body")]);
+    assert!(kept.iter().all(|(route, body)| route.is_unique() && body.is_unique()), "copies of their own");
+}
+
 fn notified(notices: Vec<ServerNotice>) -> Vec<(Bytes, Bytes)> {
     let message = |notice| match notice {
         ServerNotice::Notify { route, body, .. } => Some((route, body)),
