@@ -94,6 +94,8 @@ pub struct Recorder<M, L> {
     machine: M,
     log: L,
     tally: Tally,
+    /// The latest time that the machine has seen: a clock that jumps back stands still for it.
+    now: Instant,
 }
 
 impl<M, L> Recorder<M, L>
@@ -105,7 +107,7 @@ where
     /// the log.
     pub fn new(make: impl FnOnce(Instant) -> M, now: Instant, mut log: L) -> Self {
         log(Entry::Begun(now));
-        Self { machine: make(now), log, tally: Tally::default() }
+        Self { machine: make(now), log, tally: Tally::default(), now }
     }
 
     /// The machine, to ask it what else a driver asks.
@@ -131,6 +133,7 @@ where
     type Action = M::Action;
 
     fn handle_event(&mut self, now: Instant, event: Self::Event, actions: &mut Actions<Self::Action>) {
+        self.now = self.now.max(now);
         (self.log)(Entry::Event(now, &event));
         let before = actions.len();
         self.machine.handle_event(now, event, actions);
@@ -138,7 +141,9 @@ where
     }
 
     fn handle_timeout(&mut self, now: Instant, actions: &mut Actions<Self::Action>) {
-        if self.machine.next_timeout().is_some_and(|due| due <= now) {
+        let told = self.now.max(now);
+        if self.machine.next_timeout().is_some_and(|due| due <= told) {
+            self.now = told;
             (self.log)(Entry::Timeout(now));
         }
         let before = actions.len();

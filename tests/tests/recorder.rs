@@ -96,6 +96,24 @@ fn pomelo_input<C>(script: &mut Script<'_>) -> Event<C> {
     Event::Received(Opcode::Stream, data.into())
 }
 
+/// Found by reading: the machine's clock stands still where this one jumps back, and what it does then was not written down.
+#[test]
+fn a_timeout_behind_a_clock_that_jumped_back_is_written_down() {
+    let make = |now| connection(pomelo::Server::new(Arc::default()), &Arc::new(Limits::default()), now);
+    let (mut log, mut actions) = (Vec::new(), Actions::new());
+    let keep = |entry: Entry<&Event<pomelo::ServerCommand>>| log.push(entry.to_line().unwrap());
+    let mut recorder = Recorder::new(make, Instant::ORIGIN, keep);
+    let nothing = Event::Received(Opcode::Stream, bytes::Bytes::new());
+    recorder.handle_event(Instant::from_micros(100_000_000), nothing, &mut actions);
+    recorder.handle_timeout(Instant::from_micros(5_000_000), &mut actions);
+    let actions: Vec<_> = actions.into_iter().collect();
+    assert!(!actions.is_empty(), "its handshake is long due");
+    let mut again = Vec::new();
+    let log = log.iter().map(|line| Entry::from_line(line).unwrap());
+    replay(make, log, |_, action| again.push(action.clone())).unwrap();
+    assert_eq!(again, actions);
+}
+
 proptest! {
     #[test]
     fn a_pomelo_server_lives_again(data in vec(any::<u8>(), 0..400)) {

@@ -89,11 +89,6 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "broken_messages_end_the_connection_with_what_is_wrong",
     ),
     (
-        "Violation::RouteCode",
-        "tests/pomelo_server/states.rs",
-        "broken_messages_end_the_connection_with_what_is_wrong",
-    ),
-    (
         "Violation::Deflate",
         "tests/pomelo_server/states.rs",
         "broken_messages_end_the_connection_with_what_is_wrong",

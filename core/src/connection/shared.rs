@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     paused_at: Option<Instant>,
     /// What was left for an unfinished package when reading stopped.
     unfinished_left: Option<Duration>,
+    /// What was left, when reading paused, of the time to read what came while the process was frozen.
+    silence_left: Option<Duration>,
     postponed: bool,
     /// Messages since the driver last asked.
     messages: u32,
@@ -87,6 +89,7 @@ impl Shared {
             established: false,
             paused_at: None,
             unfinished_left: None,
+            silence_left: None,
             postponed: false,
             messages: 0,
         }
@@ -157,7 +160,9 @@ impl Shared {
     /// and the rest of its package wait in the socket. Says whether a pause after the handshake began.
     pub(super) fn set_paused(&mut self, now: Instant, paused: bool) -> bool {
         if paused {
-            self.deadlines.disarm(Timer::Silence as usize);
+            if let Some(at) = self.deadlines.take(Timer::Silence as usize) {
+                self.silence_left = self.postponed.then(|| at - now);
+            }
             if let Some(at) = self.deadlines.take(Timer::Unfinished as usize) {
                 self.unfinished_left = Some(at - now);
             }
@@ -178,8 +183,9 @@ impl Shared {
             self.deadlines.arm(Timer::Unfinished as usize, now + left);
         }
         self.heard_at = now.min(self.heard_at + (now - since));
+        let left = self.silence_left.take().unwrap_or_default();
         if let Some(silence) = self.limits.silence.filter(|_| self.established) {
-            let mut due = self.heard_at + silence;
+            let mut due = (self.heard_at + silence).max(now + left);
             let read_first = now + silence / 8;
             if due < read_first && !self.postponed {
                 self.postponed = true;
@@ -303,7 +309,7 @@ impl Shared {
     /// Replaces the two spans for this connection alone.
     pub(crate) fn set_liveness(&mut self, heartbeat: Option<Duration>, silence: Option<Duration>) {
         let limits = Arc::make_mut(&mut self.limits);
-        limits.heartbeat = heartbeat;
+        limits.heartbeat = heartbeat.map(|span| span.max(Limits::SPAN_MIN));
         limits.silence = silence;
     }
 
@@ -402,8 +408,13 @@ impl Shared {
     // Registrations.
 
     pub(crate) fn register<N>(&mut self, key: Key, badge: Badge, actions: &mut Actions<Action<N>>) -> bool {
-        let limit = self.limits.keys_per_connection;
-        self.add(Registration::Key(key.clone()), limit, Route::Register { key, badge }, actions)
+        let (new, route) = (Registration::Key(key.clone()), Route::Register { key: key.clone(), badge });
+        let must_tell = self.is_congested && !self.registrations.contains(&new);
+        let is_added = self.add(new, self.limits.keys_per_connection, route, actions);
+        if is_added && must_tell {
+            actions.push(Action::Route(Route::Congested(key)));
+        }
+        is_added
     }
 
     pub(crate) fn reserve<N>(&mut self, key: Key, badge: Badge, actions: &mut Actions<Action<N>>) -> bool {

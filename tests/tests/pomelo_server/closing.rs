@@ -16,6 +16,25 @@ fn reason(body: &[u8]) -> Value {
     serde_json::from_slice(body).expect("the body of a kick is JSON")
 }
 
+/// Found by reading: who sends to a key that is bound while much waits was never told.
+#[test]
+fn a_key_that_is_bound_while_much_waits_is_congested() {
+    let key = Key::new("late").unwrap();
+    let mut bench = Bench::plain().working();
+    for len in [2 << 20, 1] {
+        bench.push("onBulk", vec![0; len], Overflow::Backpressure);
+    }
+    for expected in [2, 1] {
+        bench.command(ServerCommand::Bind(key.clone()));
+        let routes = bench.station.routes();
+        assert_eq!(routes.len(), expected, "{routes:?}");
+        assert!(matches!(&routes[0], Route::Register { key: bound, .. } if *bound == key));
+        assert!(routes[1..].iter().all(|route| *route == Route::Congested(key.clone())));
+    }
+    bench.hear();
+    assert_eq!(bench.station.routes(), [Route::Relieved(key)]);
+}
+
 #[test]
 fn a_kick_goes_behind_the_queue_and_says_why() {
     let mut bench = Bench::plain().working();

@@ -137,6 +137,23 @@ fn a_frozen_process_reads_before_it_judges() {
     assert_eq!(dead.closed(), Some(CloseReason::HeartbeatTimeout), "postponed once, by an eighth");
 }
 
+/// Found by reading: a pause in that time took what was left of it, and nothing had been read.
+#[test]
+fn what_is_left_to_read_after_a_freeze_outlives_a_pause() {
+    let mut bench = Bench::plain().working();
+    bench.now = bench.now + Duration::from_secs(600);
+    bench.station.timeout(bench.now);
+    assert_eq!(bench.marked(Mark::CheckPostponed), 1);
+    bench.push("onBulk", vec![0; 600 << 10], Overflow::Close);
+    assert!(!bench.station.connection().wants_read());
+    bench.hear();
+    assert!(bench.station.connection().wants_read());
+    bench.station.timeout(bench.now);
+    assert_eq!(bench.closed(), None, "it has not been read yet");
+    bench.wait_reading(SILENCE / 8);
+    assert_eq!(bench.closed(), Some(CloseReason::HeartbeatTimeout));
+}
+
 /// Dribbling does not extend the deadline of a package, nor that of the handshake (T1, C2).
 #[test]
 fn an_unfinished_package_has_a_deadline_of_its_own() {
