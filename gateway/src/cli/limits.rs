@@ -15,11 +15,12 @@ pub(super) fn limits(args: &LimitArgs) -> Limits {
     let default = Limits::default();
     let unless_zero = |span: Duration| (!span.is_zero()).then_some(span);
     let heartbeat = args.heartbeat.map_or(default.heartbeat, unless_zero);
+    // Without heartbeats a client that has nothing to say is silent and well.
     let allowed = heartbeat.map(|heartbeat| heartbeat.saturating_mul(5) / 2);
     Limits {
         handshake_timeout: args.handshake_timeout.unwrap_or(default.handshake_timeout),
         heartbeat,
-        silence: args.silence.map_or(allowed.or(default.silence), unless_zero),
+        silence: args.silence.map_or(allowed, unless_zero),
         unfinished_timeout: args.unfinished_timeout.unwrap_or(default.unfinished_timeout),
         write_timeout: args.write_timeout.unwrap_or(default.write_timeout),
         close_grace: args.close_grace.unwrap_or(default.close_grace),
@@ -71,4 +72,24 @@ pub(super) fn fit_files(limits: &mut Limits, asked: bool) -> Result<(), Failure>
     tracing::warn!(files, connections = fit, "fewer connections than usual: the limit of open files is low");
     limits.connections = fit;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_goes_with_the_heartbeat() {
+        let seconds = |count| Some(Duration::from_secs(count));
+        for (heartbeat, silence, expected) in [
+            (None, None, Limits::default().silence),
+            (seconds(10), None, seconds(25)),
+            (seconds(0), None, None),
+            (seconds(0), seconds(9), seconds(9)),
+            (None, seconds(0), None),
+        ] {
+            let args = LimitArgs { heartbeat, silence, ..LimitArgs::default() };
+            assert_eq!(limits(&args).silence, expected, "{heartbeat:?} {silence:?}");
+        }
+    }
 }

@@ -129,6 +129,22 @@ mod tests {
     }
 
     #[test]
+    fn no_help_shows_a_token() {
+        let command = Cli::command();
+        for (name, id) in [
+            ("connect", "user"),
+            ("serve", "token"),
+            ("serve", "peers"),
+            ("serve", "agent_token"),
+            ("agent", "token"),
+        ] {
+            let sub = command.find_subcommand(name).expect("it is there");
+            let flag = sub.get_arguments().find(|flag| flag.get_id() == id).expect("it is there");
+            assert!(flag.is_hide_env_values_set(), "{name} {id}");
+        }
+    }
+
+    #[test]
     fn every_flag_of_serve_has_an_environment_variable() {
         let command = Cli::command();
         let serve = command.find_subcommand("serve").expect("it is there");

@@ -9,7 +9,7 @@ use linkspan_core::hub::directory::Order;
 use super::args::{OrderArg, TimerArgs, TunnelArgs};
 use super::{Exit, Failure};
 use crate::tls::Tls;
-use crate::tunnel::{Config, Own, Secret, Timers, parse_name};
+use crate::tunnel::{Config, Own, Peer, Secret, Timers, parse_name};
 
 /// What is asked for; `None` if nothing is.
 pub(super) fn config(args: &TunnelArgs, times: &TimerArgs) -> Result<Option<Config>, Failure> {
@@ -39,7 +39,7 @@ pub(super) fn config(args: &TunnelArgs, times: &TimerArgs) -> Result<Option<Conf
     };
     Ok(Some(Config {
         own,
-        peers: args.peers.clone(),
+        peers: peers(&args.peers)?,
         token: secret(args.agent_token.as_deref(), args.agent_token_file.as_deref(), "--agent-token-file")?,
         strict_peers: args.strict_peers,
         tls,
@@ -52,6 +52,20 @@ pub(super) fn config(args: &TunnelArgs, times: &TimerArgs) -> Result<Option<Conf
         wait: args.forward_wait,
         timers: timers(times)?,
     }))
+}
+
+/// The other servers. What is wrong is told by its place alone: any part of it may be a token.
+fn peers(all: &[String]) -> Result<Vec<Peer>, Failure> {
+    let peer = |(at, text): (usize, &String)| {
+        text.parse::<Peer>().map_err(|_| {
+            let text = format!(
+                "--peers: number {} is not ID:TOKEN:URL, such as second:secret:ws://10.0.0.2:8123/connect",
+                at + 1
+            );
+            Failure::new(Exit::Usage, text)
+        })
+    };
+    all.iter().enumerate().map(peer).collect()
 }
 
 /// The times of sessions; what could end a session that is well is refused.
@@ -101,4 +115,24 @@ pub(super) fn secret(
         return Err(Failure::new(Exit::Usage, text));
     }
     Ok(Some(Secret::new(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_peer_is_told_without_its_token() {
+        let told = |text: &str| {
+            let all = ["second:bbb:ws://10.0.0.2:8123/connect".to_owned(), text.to_owned()];
+            peers(&all).map_err(|failure| (failure.exit, failure.text))
+        };
+        for text in ["third:t0ken:http://b/connect", "third:a:t0ken:ws://b/connect", "t0ken:ws://b", "t0ken"]
+        {
+            let (exit, said) = told(text).expect_err("it is none");
+            assert_eq!(exit, Exit::Usage, "{text}");
+            assert!(said.contains("--peers: number 2 ") && !said.contains("t0ken"), "{said}");
+        }
+        assert!(told("third:t0ken:wss://b/connect").is_ok_and(|all| all.len() == 2));
+    }
 }

@@ -13,7 +13,7 @@ const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What is counted, for whoever asks from the machine itself: the numbers tell how the limits are set.
 pub(super) fn answer<R: Runtime>(host: &Host, asked: &Asked<R>) -> Reply<R> {
-    if !asked.visit.client.ip().is_loopback() {
+    if !asked.visit.is_local() {
         return text(StatusCode::FORBIDDEN, "This page is for the machine itself.\n").into();
     }
     Reply::Answer(page(host.stats()))

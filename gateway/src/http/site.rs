@@ -45,6 +45,13 @@ pub(crate) struct Visit<R> {
     pub(crate) client: SocketAddr,
 }
 
+impl<R> Visit<R> {
+    /// Whether the client is on the machine itself. A listener for both families writes addresses of IPv4 as IPv6.
+    pub(crate) fn is_local(&self) -> bool {
+        self.client.ip().to_canonical().is_loopback()
+    }
+}
+
 /// What answers the requests of one listener.
 pub(crate) trait Site<R: Runtime>: Send + Sync + 'static {
     /// Answers one request. The future is dropped when the client is gone.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use futures_lite::future::yield_now;
 use linkspan_core::Mark;
 use linkspan_runtime::{Datagrams, Host, Runtime};
 
@@ -60,7 +61,13 @@ pub(super) async fn serve_udp<R: Runtime>(runtime: R, way: Arc<Way<R>>, socket: 
     let host = Arc::clone(way.tunnels.registry().host());
     let most = host.limits().tunnel_datagram_senders as usize;
     let mut senders: HashMap<SocketAddr, Waiting> = HashMap::new();
+    let mut in_a_row = 0_u32;
     loop {
+        // A flood must not keep the thread from serving the others.
+        in_a_row = in_a_row.wrapping_add(1);
+        if in_a_row.is_multiple_of(32) {
+            yield_now().await;
+        }
         let receive = poll_fn(|cx| poll_datagram(&*socket, cx));
         let Some(received) = host.closed_door().unless_raised(receive).await else { return };
         // An error is about a datagram that was sent.

@@ -41,7 +41,7 @@ pub(super) fn add<R: Runtime>(routes: &mut Routes<R>, tunnels: &Tunnels<R>) -> R
 }
 
 fn answer<R: Runtime>(registry: &Registry, asked: &Asked<R>) -> Reply<R> {
-    if !asked.visit.client.ip().is_loopback() {
+    if !asked.visit.is_local() {
         return text(StatusCode::FORBIDDEN, "This page is for the machine itself.\n").into();
     }
     let rows: Vec<_> = registry.clients().into_iter().filter_map(|client| row(registry, client)).collect();

@@ -1,6 +1,6 @@
 //! Who may come in: origins, proxies, rates, refusals.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::web::{Said, Web};
@@ -146,6 +146,25 @@ pub fn what_is_counted_is_for_the_machine_itself(program: &str) {
             assert_eq!(answer.status, status, "{page} {from:?}");
             assert!(status == 200 || !answer.body.contains("linkspan"), "{answer:?}");
         }
+    }
+    gateway.stop();
+}
+
+/// Over a listener for both families the machine itself has an address of IPv4 that is written as one of IPv6.
+pub fn a_listener_for_both_families_knows_the_machine_itself(program: &str) {
+    let serves_both = TcpListener::bind("[::]:0").is_ok_and(|probe| {
+        let port = probe.local_addr().expect("it is bound").port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+    });
+    if !serves_both {
+        // A system with one family has no such listener.
+        return;
+    }
+    let mut gateway = Process::start(program, &["serve", "--http", "[::]:0", "--tunnel"]);
+    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.listening("http").port()));
+    for page in ["/metrics", "/clients"] {
+        let answer = Web::connect(http).ask(&format!("GET {page} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert_eq!(answer.status, 200, "{page} {answer:?}");
     }
     gateway.stop();
 }

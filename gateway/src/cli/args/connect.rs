@@ -12,7 +12,7 @@ pub(in crate::cli) struct ConnectArgs {
     /// tcp://HOST:PORT or ws://HOST:PORT[/PATH]
     pub(in crate::cli) url: String,
     /// The application's part of the handshake, JSON
-    #[arg(long, value_name = "JSON", env = "LINKSPAN_CONNECT__USER")]
+    #[arg(long, value_name = "JSON", env = "LINKSPAN_CONNECT__USER", hide_env_values = true)]
     pub(in crate::cli) user: Option<String>,
     /// How long to wait for the connection and for each answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, env = "LINKSPAN_CONNECT__TIMEOUT")]

@@ -26,7 +26,7 @@ limits! {
     handshake_timeout: Duration, parse_duration, "TIME", "LINKSPAN_LIMITS__HANDSHAKE_TIMEOUT";
     /// How often a heartbeat is sent; 0 sends none [default: 30s]
     heartbeat: Duration, parse_duration, "TIME", "LINKSPAN_LIMITS__HEARTBEAT";
-    /// After how much silence a client is gone; 0 is never [default: 2.5 times the heartbeat]
+    /// After how much silence a client is gone; 0 is never [default: 2.5 times the heartbeat, never without one]
     silence: Duration, parse_duration, "TIME", "LINKSPAN_LIMITS__SILENCE";
     /// How long one package may stay unfinished [default: 30s]
     unfinished_timeout: Duration, parse_duration, "TIME", "LINKSPAN_LIMITS__UNFINISHED_TIMEOUT";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::cli::units::parse_duration;
-use crate::tunnel::{Forward, Peer};
+use crate::tunnel::Forward;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(in crate::cli) enum OrderArg {
@@ -55,7 +55,8 @@ pub(in crate::cli) struct TunnelArgs {
         hide_env_values = true,
         hide_short_help = true
     )]
-    pub(in crate::cli) peers: Vec<Peer>,
+    // Read after clap, which would repeat what it cannot read, with the token.
+    pub(in crate::cli) peers: Vec<String>,
     /// Whom peers with wss:// URLs must be vouched for by, a PEM file [default: the system's list]
     #[arg(long, value_name = "FILE", env = "LINKSPAN_TUNNEL__PEERS_CA", hide_short_help = true)]
     pub(in crate::cli) peers_ca: Option<PathBuf>,

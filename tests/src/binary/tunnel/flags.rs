@@ -82,6 +82,17 @@ pub fn tokens_from_files(program: &str) {
     }
 }
 
+/// What is no peer is told without what was written, in which a token may be.
+pub fn mistyped_peers_keep_their_tokens(program: &str) {
+    let serve = ["serve", "--http", "127.0.0.1:0", "--tunnel", "--id", "first", "--token", "aaa", "--peers"];
+    for peers in ["second:s3cret:http://127.0.0.1:1/connect", "a:b:ws://127.0.0.1:1/connect,s3cret"] {
+        let mut process = Process::start(program, &[&serve[..], &[peers]].concat());
+        assert_eq!(process.wait().code(), Some(2), "{peers}");
+        let said = process.stderr.all().concat();
+        assert!(said.contains("--peers") && !said.contains("s3cret"), "{said}");
+    }
+}
+
 /// Beyond so many sessions of one agent the next is told 503, and when to come again.
 pub fn too_many_sessions_of_one_agent(program: &str) {
     let mut gateway = Gateway::start(program, &["--tunnel-sessions-per-client", "2"]);
