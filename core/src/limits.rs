@@ -35,7 +35,8 @@ pub struct Limits {
     pub inflate_max: u32,
     /// How much may wait in the send queue, in bytes; every frame counts for at least 256. Default 1 MiB.
     pub send_queue_bytes: u32,
-    /// How many requests of one peer may wait for an answer before it is no longer read. Default 256.
+    /// How many requests of one peer may wait for an answer before it is no longer read, counted from the oldest on: what
+    /// was answered behind it counts until it is. Default 256.
     pub pending_requests: u32,
     /// How many bytes those requests may hold before the peer is no longer read. Default 1 MiB.
     pub pending_bytes: u32,

@@ -80,7 +80,7 @@ impl Server {
         self.state == State::Working
     }
 
-    /// How many requests wait for an answer.
+    /// How many requests there are from the oldest on that waits for an answer.
     pub fn pending_requests(&self) -> usize {
         self.pending.len()
     }
