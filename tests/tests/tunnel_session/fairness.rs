@@ -98,7 +98,7 @@ fn windows() -> impl Strategy<Value = u32> {
 /// Their lives are long.
 fn some_cases() -> ProptestConfig {
     let usual = ProptestConfig::default();
-    ProptestConfig { cases: usual.cases.div_ceil(3), ..usual }
+    ProptestConfig { cases: usual.cases.div_ceil(2), ..usual }
 }
 
 proptest! {
