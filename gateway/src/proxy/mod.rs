@@ -54,7 +54,8 @@ pub struct ProxyConfig {
     pub routes: Vec<Route>,
     /// Whether `/client/…` answers exactly as the demo server of the original.
     pub compat: bool,
-    /// Whether `/client/{id}/healthz` says 503 while the client is not there. Default no, as with the Go gateway that this replaces.
+    /// Whether `/client/{id}/healthz` says 503 while the client is not there. Default no, as with the Go gateway that this
+    /// replaces.
     pub strict_health: bool,
     /// The bounds of the upstream connections. Default: those of the core, but 256 of one upstream, all of which it may
     /// keep: more requests at a time than it keeps would dial for the rest of them again and again.
