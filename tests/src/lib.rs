@@ -5,6 +5,7 @@
 extern crate self as linkspan_tests;
 
 pub mod binary;
+pub mod costs;
 pub mod fuzz;
 pub mod fuzz_chat;
 pub mod fuzz_connection;

@@ -18,6 +18,8 @@ pub(crate) enum Need {
     Nightly,
     /// A sub-command of cargo that cargo itself installs, in this version: the latest may want a later Rust.
     CargoTool(&'static str, &'static str),
+    /// What counts instructions.
+    Valgrind,
     /// Node, npm, a headless Chromium and `ip`, for the tests with real clients.
     WebTools,
     /// The npm packages of `tests/interop`, exactly as locked.
@@ -34,6 +36,7 @@ pub(crate) fn provide(need: Need) -> Result<(), Error> {
         Need::OldestToolchain => toolchain(&oldest()?),
         Need::Nightly => toolchain("nightly"),
         Need::CargoTool(name, version) => cargo_tool(name, version),
+        Need::Valgrind => programs(&[("valgrind", "valgrind")]),
         Need::WebTools => web_tools(),
         Need::NpmPackages => npm_packages(),
         Need::PythonClient => python_client(),
@@ -105,15 +108,17 @@ fn no_rustup(what: &str) -> String {
     format!("{what} is missing and there is no rustup to install it with: install it, or rustup")
 }
 
-/// Each program with the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 4] =
+/// A program, and the Debian package that brings it.
+type Program = (&'static str, &'static str);
+
+const WEB_PROGRAMS: [Program; 4] =
     [("node", "nodejs"), ("npm", "npm"), ("chromium", "chromium"), ("ip", "iproute2")];
 
 /// The oldest Node that the clients are run with.
 const NODE_MIN: u32 = 20;
 
 fn web_tools() -> Result<(), Error> {
-    programs()?;
+    programs(&WEB_PROGRAMS)?;
     node()
 }
 
@@ -153,8 +158,8 @@ fn node() -> Result<(), Error> {
     Ok(())
 }
 
-fn programs() -> Result<(), Error> {
-    let missing = || PROGRAMS.iter().filter(|(program, _)| !exists(program) && !in_sbin(program));
+fn programs(wanted: &[Program]) -> Result<(), Error> {
+    let missing = || wanted.iter().filter(|(program, _)| !exists(program) && !in_sbin(program));
     let packages: Vec<&str> = missing().map(|(_, package)| *package).collect();
     if packages.is_empty() {
         return Ok(());

@@ -41,6 +41,12 @@ const STEPS: &[Step] = &[
         run: || cargo(&["test", "--workspace", "--exclude", "linkspan-fuzz"]),
     },
     Step {
+        name: "costs",
+        about: "an input of eight times the length takes eight times the instructions, whatever its shape",
+        needs: &[Need::Valgrind],
+        run: costs,
+    },
+    Step {
         name: LONG,
         about: "tunnels at full size: 256 MiB, 30 s, 1,000 agents (only if asked for: --long)",
         needs: &[],
@@ -184,6 +190,12 @@ fn long() -> Result<(), Error> {
     let words =
         ["test", "--release", "-p", "linkspan-tests", "--test", "tunnel_e2e", "--", "--test-threads=1"];
     command::run(cargo_command(&[&words[..], &["--nocapture"]].concat()).env("LINKSPAN_LONG", "1"))
+}
+
+fn costs() -> Result<(), Error> {
+    cargo(&["build", "-p", "linkspan-tests", "--no-default-features", "--bin", "costs"])?;
+    println!("$ target/debug/costs");
+    command::run(&mut command(&["target/debug/costs"]))
 }
 
 fn features() -> Result<(), Error> {
