@@ -69,9 +69,10 @@ impl<T> Pending<T> {
     }
 
     /// Takes the oldest request out if its deadline has passed.
-    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<T> {
-        let due = self.deadline().is_some_and(|deadline| deadline <= now);
-        due.then(|| self.take(Ticket(self.first))).flatten()
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<(Ticket, T)> {
+        self.deadline().filter(|deadline| *deadline <= now)?;
+        let ticket = Ticket(self.first);
+        self.take(ticket).map(|request| (ticket, request))
     }
 
     /// When the oldest request expires. All requests have the same time, so it is the first of all.

@@ -284,8 +284,9 @@ impl Dialect for Server {
     }
 
     fn expire(&mut self, cx: &mut Context<'_, Self>) {
-        while let Some(asked) = self.pending.take_expired(cx.now()) {
+        while let Some((ticket, asked)) = self.pending.take_expired(cx.now()) {
             cx.mark(Mark::RequestExpired);
+            cx.notify(ServerNotice::Expired(ticket));
             self.say(asked.name(), asked.operation(), &Fault::NotLoaded.into(), cx);
         }
     }

@@ -68,14 +68,17 @@ pub enum Mode {
 pub enum ServerNotice {
     /// The user's place is taken, and requests may follow.
     Opened,
-    /// The client asks for something. Exactly one answer is due; without one it expires with
-    /// [`Fault::NotLoaded`].
+    /// The client asks for something. Exactly one answer is due; without one it [expires](Self::Expired).
     Request {
         /// Names the request.
         ticket: Ticket,
         /// What is asked for.
         request: Request,
     },
+    /// A request waited for [`Limits::request_timeout`](crate::Limits::request_timeout) and was answered with
+    /// [`Fault::NotLoaded`] in the application's place: whatever is done or queued for it can be given up. An answer that
+    /// crosses with this is dropped and [counted](crate::Mark::AnswerLate).
+    Expired(Ticket),
 }
 
 /// What the application may ask of the client.

@@ -418,8 +418,9 @@ impl Dialect for Server {
     }
 
     fn expire(&mut self, cx: &mut Context<'_, Self>) {
-        while let Some(id) = self.pending.take_expired(cx.now()) {
+        while let Some((ticket, id)) = self.pending.take_expired(cx.now()) {
             cx.mark(Mark::RequestExpired);
+            cx.notify(ServerNotice::Expired(ticket));
             self.send_error(&id, &ErrorBody::new(ErrorBody::TIMEOUT, "request timed out"), cx);
         }
         self.resume(cx);

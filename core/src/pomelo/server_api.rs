@@ -31,7 +31,7 @@ pub enum ServerNotice {
     /// The client has acknowledged: requests may follow, messages may be sent.
     Opened,
     /// A request; exactly one [`Answer`](ServerCommand::Answer) or [`Fail`](ServerCommand::Fail) is expected, else it
-    /// fails by itself after [`Limits::request_timeout`](crate::Limits::request_timeout).
+    /// [expires](Self::Expired).
     Request {
         /// Names the request.
         ticket: Ticket,
@@ -40,6 +40,10 @@ pub enum ServerNotice {
         /// The payload, inflated.
         body: Bytes,
     },
+    /// A request waited for [`Limits::request_timeout`](crate::Limits::request_timeout) and was answered with an error in
+    /// the application's place: whatever is done or queued for it can be given up. An answer that crosses with this is
+    /// dropped and [counted](crate::Mark::AnswerLate).
+    Expired(Ticket),
     /// A message that wants no answer; to be followed by [`Done`](ServerCommand::Done) when the application is through
     /// with it, so that what waits there is bounded like requests are.
     Notify {

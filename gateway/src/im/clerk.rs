@@ -4,10 +4,8 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::task::{Context, Poll};
 
 use futures_lite::FutureExt;
 use linkspan_core::CloseReason;
@@ -29,17 +27,13 @@ struct Waiting {
     ticket: Ticket,
     call: Call,
     span: Span,
-    /// When it came.
-    since: Instant,
 }
 
 /// The call that is being worked on.
-struct Running<R: Runtime> {
+struct Running {
     ticket: Ticket,
     span: Span,
     answer: BoxFuture<Answer>,
-    /// Only for calls that were not finished at once.
-    limit: Option<Pin<Box<R::Sleep>>>,
 }
 
 /// One connection's application side.
@@ -50,7 +44,7 @@ pub(super) struct Clerk<R: Runtime> {
     /// Whose address wrong tokens count for.
     client: IpAddr,
     waiting: VecDeque<Waiting>,
-    running: Option<Running<R>>,
+    running: Option<Running>,
     opened: bool,
     /// Given back when the connection has ended.
     _place: Place,
@@ -77,7 +71,7 @@ impl<R: Runtime> Clerk<R> {
                     let span = self.span(&operation, &name);
                     let (function, operation) = (name.into(), operation.into());
                     let call = Call { caller: self.caller.clone(), function, operation, data };
-                    self.waiting.push_back(Waiting { ticket, call, span, since: Instant::now() });
+                    self.waiting.push_back(Waiting { ticket, call, span });
                 }
                 Errand::Login { session, operation, token, ended } => {
                     self.start_login(session, operation, token, ended);
@@ -124,7 +118,7 @@ impl<R: Runtime> Clerk<R> {
 
     /// Starts one call; answers at once what cannot be started, and what is finished when it has begun.
     fn start(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Option<ServerCommand> {
-        let Waiting { ticket, call, span, .. } = waiting;
+        let Waiting { ticket, call, span } = waiting;
         let table = &self.office.table;
         let begin = || match table.start(&call) {
             Ok(mut answer) => match answer.as_mut().poll(cx) {
@@ -136,28 +130,33 @@ impl<R: Runtime> Clerk<R> {
         match std::panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(begin))) {
             Ok(Ok(answer)) => Some(done(ticket, &span, answer)),
             Ok(Err(answer)) => {
-                self.running = Some(Running { ticket, span, answer, limit: None });
+                self.running = Some(Running { ticket, span, answer });
                 None
             }
             Err(_) => Some(panicked(ticket, &span)),
         }
     }
 
+    /// A call was answered in the application's place. To work on it would only make the next ones late, and the client
+    /// may have sent others by now.
+    fn drop_expired(&mut self, ticket: Ticket) {
+        if let Some(running) = self.running.take_if(|running| running.ticket == ticket) {
+            running.span.in_scope(|| tracing::warn!("a function took too long and was given up"));
+            // What a function owns may panic when it is dropped.
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(running)));
+        } else if let Some(at) = self.waiting.iter().position(|waiting| waiting.ticket == ticket) {
+            self.waiting.remove(at);
+        }
+    }
+
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<ServerCommand> {
         let Some(running) = &mut self.running else { return Poll::Pending };
-        let Running { ticket, span, answer, limit } = running;
+        let Running { ticket, span, answer } = running;
         let polled =
             std::panic::catch_unwind(AssertUnwindSafe(|| span.in_scope(|| answer.as_mut().poll(cx))));
         let command = match polled {
             Ok(Poll::Ready(answer)) => done(*ticket, span, answer),
-            Ok(Poll::Pending) => {
-                let (runtime, patience) = (&self.runtime, self.office.limits.request_timeout);
-                let limit =
-                    limit.get_or_insert_with(|| Box::pin(runtime.sleep_until(Instant::now() + patience)));
-                ready!(limit.as_mut().poll(cx));
-                span.in_scope(|| tracing::warn!("a function took too long and was given up"));
-                ServerCommand::Refuse { ticket: *ticket, fault: Fault::NotLoaded }
-            }
+            Ok(Poll::Pending) => return Poll::Pending,
             Err(_) => panicked(*ticket, span),
         };
         self.running = None;
@@ -215,6 +214,7 @@ impl<R: Runtime> App<Server> for Clerk<R> {
                 users.opened(key, conn, self.caller.platform(), self.caller.mailbox().clone())
             }
             ServerNotice::Request { ticket, request } => users.requested(key, conn, ticket, request),
+            ServerNotice::Expired(ticket) => return self.drop_expired(ticket),
             // What the dialect learns to say later is not for functions.
             _ => return,
         };
@@ -236,10 +236,6 @@ impl<R: Runtime> App<Server> for Clerk<R> {
                 }
                 return Poll::Pending;
             };
-            // Its caller was told already that it took too long, and may have sent others in its place.
-            if waiting.since.elapsed() >= self.office.limits.request_timeout {
-                continue;
-            }
             if let Some(command) = self.start(waiting, cx) {
                 return Poll::Ready(command);
             }

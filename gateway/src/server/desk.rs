@@ -23,11 +23,11 @@ use crate::session::Session;
 enum Work {
     Handshake(Bytes),
     Opened,
-    Call { owed: Owed, route: Bytes, body: Bytes, since: Instant },
+    Call { owed: Owed, route: Bytes, body: Bytes },
 }
 
 /// What the client's end is owed when a piece of work is done.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Owed {
     /// Nothing: a hook.
     Nothing,
@@ -51,7 +51,7 @@ enum Done {
 
 struct Running<R: Runtime> {
     job: Job,
-    /// Only for jobs that were not finished at once.
+    /// Only for jobs that were not finished at once, and are no requests: the core says when one of those is late.
     limit: Option<Pin<Box<R::Sleep>>>,
 }
 
@@ -76,10 +76,19 @@ impl<R: Runtime> Desk<R> {
         Self { runtime, table, session, limits, waiting, running: None, opened: false }
     }
 
-    /// Whether this is a request that its caller was told of already: it took too long. To work on it would only make the
-    /// next ones late, and the peer may send others in its place by now.
-    fn is_late(&self, work: &Work) -> bool {
-        matches!(work, Work::Call { owed: Owed::Answer(_), since, .. } if since.elapsed() >= self.limits.request_timeout)
+    /// A request was answered in the application's place. To work on it would only make the next ones late, and the peer
+    /// may send others by now.
+    fn drop_expired(&mut self, ticket: Ticket) {
+        let late = Owed::Answer(ticket);
+        if matches!(&self.running, Some(Running { job: Job::Call(owed, _), .. }) if *owed == late) {
+            tracing::warn!(sid = self.session.id(), "a handler took too long and was given up");
+            // What the handler owns may panic when it is dropped.
+            let _ = guard(|| self.running = None);
+        } else if let Some(at) =
+            self.waiting.iter().position(|work| matches!(work, Work::Call { owed, .. } if *owed == late))
+        {
+            self.waiting.remove(at);
+        }
     }
 
     /// Starts one piece of work: finished at once, or running from now on. `None` if there was nothing to run.
@@ -112,7 +121,7 @@ impl<R: Runtime> Desk<R> {
                     }),
                 )
             }
-            Work::Call { owed, route, body, .. } => {
+            Work::Call { owed, route, body } => {
                 let call = Call { session: self.session.clone(), route, body };
                 match guard(|| call_service(&self.table, matches!(owed, Owed::Answer(_)), call)) {
                     Ok(Reply::Ready(outcome)) => return Some(Done::Call(owed, outcome)),
@@ -136,6 +145,7 @@ impl<R: Runtime> Desk<R> {
                 self.running = None;
                 Poll::Ready(done)
             }
+            Ok(Poll::Pending) if matches!(running.job, Job::Call(Owed::Answer(_), _)) => Poll::Pending,
             Ok(Poll::Pending) => {
                 let (runtime, patience) = (&self.runtime, self.limits.request_timeout);
                 let limit = running
@@ -203,11 +213,12 @@ impl<R: Runtime> App<Server> for Desk<R> {
             ServerNotice::Handshake(body) => Work::Handshake(body),
             ServerNotice::Opened => Work::Opened,
             ServerNotice::Request { ticket, route, body } => {
-                Work::Call { owed: Owed::Answer(ticket), route, body, since: Instant::now() }
+                Work::Call { owed: Owed::Answer(ticket), route, body }
             }
             ServerNotice::Notify { receipt, route, body } => {
-                Work::Call { owed: Owed::Receipt(receipt), route, body, since: Instant::now() }
+                Work::Call { owed: Owed::Receipt(receipt), route, body }
             }
+            ServerNotice::Expired(ticket) => return self.drop_expired(ticket),
             ServerNotice::Bound(_) => return self.session.handle_bound(),
             ServerNotice::BindRefused(_) => return self.session.handle_bind_refused(),
             // What the dialect learns to say later is not for services.
@@ -231,9 +242,6 @@ impl<R: Runtime> App<Server> for Desk<R> {
                     }
                     return Poll::Pending;
                 };
-                if self.is_late(&work) {
-                    continue;
-                }
                 self.start(work)
             };
             if let Some(command) = done.and_then(|done| self.command(done)) {

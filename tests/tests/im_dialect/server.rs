@@ -181,6 +181,7 @@ fn every_request_has_one_answer() {
     let expired = reply("F", 1004, "resource loading is not completed", "", "a");
     assert_eq!(hear(&mut station), [expired]);
     assert_eq!(station.marked(Mark::RequestExpired), 1);
+    assert_eq!(station.notices(), [ServerNotice::Expired(first)]);
     station.command(seconds(30), answer(first, "late"));
     assert_eq!((station.marked(Mark::AnswerLate), station.waiting()), (2, 0));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use linkspan_core::pomelo::{ClientCommand, ServerCommand};
+use linkspan_core::pomelo::{ClientCommand, ServerCommand, ServerNotice};
 use linkspan_core::{CloseReason, Event, Mark, Opcode, Overflow, Push, Violation};
 use linkspan_tests::harness::bench::{
     ACK, Bench, DATA, HANDSHAKE, HEARTBEAT, JS_HELLO, KICK, notify, request, response,
@@ -84,6 +84,7 @@ fn t9_a_late_answer_never_reaches_another_request() {
     let mut bench = Bench::plain().working();
     let old = bench.request(&[5], "a", b"");
     bench.wait_reading(SECOND * 30);
+    assert_eq!(bench.station.notices(), [ServerNotice::Expired(old)]);
     let new = bench.request(&[5], "b", b"");
     bench.hear();
     bench.reply(old, b"old");

@@ -188,6 +188,8 @@ fn a_request_that_nobody_answers_fails_by_itself() {
     let error = r#"{"code":"PIT-408","msg":"request timed out"}"#;
     assert!(heard.contains(&(DATA, [b"\x24\x09", error.as_bytes()].concat().into())), "{heard:?}");
     assert_eq!(bench.marked(Mark::RequestExpired), 1);
+    // The application is told, so that it need not go on.
+    assert_eq!(bench.station.notices(), [ServerNotice::Expired(ticket)]);
     bench.reply(ticket, b"too late");
     assert_eq!(bench.marked(Mark::AnswerLate), 1);
 }
@@ -229,8 +231,9 @@ fn as_nano_a_failed_request_is_not_answered() {
     let config = ServerConfig { errors: ErrorAnswers::None, ..ServerConfig::default() };
     let mut bench = Bench::new(config, Limits::default()).working();
     assert_eq!(fail(&mut bench, 1, ErrorBody::new("X", "y")), []);
-    bench.request(&[2], "slow", b"");
+    let ticket = bench.request(&[2], "slow", b"");
     bench.wait_reading(Duration::from_secs(30));
+    assert_eq!(bench.station.notices(), [ServerNotice::Expired(ticket)]);
     assert_eq!(bench.marked(Mark::RequestExpired), 1);
     assert_eq!(bench.station.connection().dialect().pending_requests(), 0);
     bench.assert_alive();
