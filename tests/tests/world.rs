@@ -88,11 +88,6 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "tests/pomelo_server/states.rs",
         "broken_messages_end_the_connection_with_what_is_wrong",
     ),
-    (
-        "Violation::Deflate",
-        "tests/pomelo_server/states.rs",
-        "broken_messages_end_the_connection_with_what_is_wrong",
-    ),
     ("Violation::InflatedTooLarge", "tests/pomelo_server/limits.rs", "inflate_max"),
     (
         "Violation::PackageBoundary",

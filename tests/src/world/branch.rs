@@ -70,6 +70,8 @@ words! {
         EndsCross = "ends-cross",
         /// Data comes for a stream that this end has paused.
         DataBehindPause = "data-behind-pause",
+        /// A user's end has ended for what somebody said who posed as its gateway.
+        ForgeryFound = "forgery-found",
         /// A deadline is more than ten seconds late: the gateway stood still, or its clock has jumped.
         LateDeadline = "late-deadline",
     }

@@ -33,7 +33,7 @@ pub(super) struct User;
 impl App<Client> for User {
     fn hear(&mut self, notice: ClientNotice, _: &mut Orders<ClientCommand>, desk: &mut Desk<'_>) {
         if let ClientNotice::Message { content, .. } = notice {
-            desk.ledger.arrived(desk.peer, content.as_bytes());
+            desk.ledger.arrived(desk.peer, content.as_bytes(), desk.is_forged);
         }
     }
 

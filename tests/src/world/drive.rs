@@ -348,9 +348,11 @@ impl Sim<'_> {
             self.tell_drain(index, drain::Event::Closed);
         }
         if side == 1 {
-            let is_mute = self.links[link].has_goodbye && end.reason == Some(CloseReason::PeerClosed);
+            let is_forged = self.links[link].is_forged;
+            let is_mute =
+                !is_forged && self.links[link].has_goodbye && end.reason == Some(CloseReason::PeerClosed);
             assert!(!is_mute, "G8: user {} has lost the goodbye of its gateway", end.user);
-            self.user_left(end.user, id, end.reason);
+            self.user_left(end.user, id, end.reason, is_forged);
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Desk<'a> {
     pub(super) peer: usize,
     /// Whether what the user at this link sends arrives as it was sent.
     pub(super) is_trusted: bool,
+    /// Whether the user hears what its gateway has not said.
+    pub(super) is_forged: bool,
     /// The gateway that the application runs on, if it does.
     pub(super) gateway: Option<&'a mut Gateway>,
     pub(super) plan: &'a Plan,

@@ -26,8 +26,9 @@ impl Sim<'_> {
         let Fault { harm, whom, span, extra, .. } = fault;
         let until = self.now + span;
         let user = &mut self.users[whom];
-        if harm == Harm::Spoil {
-            user.spoils = extra as usize;
+        let harm = if harm == Harm::Forge && !user.plan.kind.is_ours() { Harm::Spoil } else { harm };
+        if let Harm::Spoil | Harm::Forge = harm {
+            user.spoils[usize::from(harm == Harm::Forge)] = extra as usize;
             user.is_trusted = false;
         }
         let Some(client) = user.end else { return };
@@ -47,10 +48,7 @@ impl Sim<'_> {
                 line.ways.iter_mut().for_each(|way| way.slowness = extra);
                 self.agenda.enter(until, What::Cure(index));
             }
-            Harm::Spoil => {
-                line.ways[0].spoils = extra as usize;
-                line.is_trusted = false;
-            }
+            Harm::Spoil | Harm::Forge => line.spoil(self.users[whom].spoils),
             Harm::Deaf => self.hold(client, until, |end| &mut end.deaf_until),
             Harm::Lie if self.users[whom].plan.kind == Kind::Peer => {
                 self.users[whom].is_trusted = false;
@@ -196,7 +194,7 @@ impl Sim<'_> {
     /// A hostile user's line is cut; whoever comes back is well-behaved.
     fn drop_hostile(&mut self, index: usize) {
         let user = &mut self.users[index];
-        (user.spoils, user.is_trusted) = (0, true);
+        (user.spoils, user.is_trusted) = ([0; 2], true);
         if let Some(link) = user.end.and_then(|id| self.ends[id].as_ref()).map(|end| end.link) {
             self.cut(link);
         }

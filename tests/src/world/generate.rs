@@ -212,7 +212,7 @@ fn any_faults(random: &mut impl Source, settings: &Settings, users: usize, size:
             Harm::Half => (random.below(users), 0, 1 + random.below(3) as u64),
             Harm::Stall | Harm::Deaf | Harm::Nap => (random.below(users), span, 0),
             Harm::Slow => (random.below(users), span, one_of(random, &[10, 1_000, 1_000_000])),
-            Harm::Spoil => (random.below(users), 0, one_of(random, &[1, 3, 10, 40])),
+            Harm::Spoil | Harm::Forge => (random.below(users), 0, one_of(random, &[1, 3, 10, 40])),
             Harm::Lie => (random.below(users), 0, one_of(random, &[1, 8, 30])),
             Harm::Upstream => (random.below(gateways), span.min(12 * SECOND), random.below(3) as u64),
             Harm::Split => (random.below(gateways), span, 1 + random.below(3) as u64),

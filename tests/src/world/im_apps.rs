@@ -115,10 +115,9 @@ impl App<Client> for User {
                     );
                 }
             }
-            ClientNotice::Event { event, answer, .. } if event.starts_with("OnRecvNewMessage") => {
-                desk.ledger.arrived(desk.peer, answer.data.as_bytes());
+            ClientNotice::Event { answer, .. } => {
+                desk.ledger.arrived(desk.peer, answer.data.as_bytes(), desk.is_forged);
             }
-            ClientNotice::Event { answer, .. } => desk.ledger.arrived(desk.peer, answer.data.as_bytes()),
             _ => {}
         }
     }

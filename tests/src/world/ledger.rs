@@ -190,8 +190,12 @@ impl Ledger {
     }
 
     /// The user behind the gateway's end `to` got it.
-    pub(super) fn arrived(&mut self, to: usize, data: &[u8]) {
+    pub(super) fn arrived(&mut self, to: usize, data: &[u8], is_forged: bool) {
         let Some((id, size)) = find(data).filter(|(id, _)| !self.tainted.contains(id)) else { return };
+        if is_forged {
+            // Who knows who has said it: it is owed until its line is gone.
+            return;
+        }
         let was_due = self.owed.remove(&(to, id)) || self.afloat.remove(&(to, id));
         assert!(was_due, "G2: message {id} reaches end {to} twice, or is not for it");
         self.counts.arrived += 1;

@@ -255,9 +255,11 @@ pub(super) struct Link {
     pub(super) reset: [bool; 2],
     /// Whether it carries a byte stream; if not, whole messages.
     pub(super) is_stream: bool,
-    /// Whether all that the user says on it arrives as it was said. What was spoilt stays spoilt: it may be on its way
-    /// still when the user is well-behaved again, or has left.
+    /// Whether all that the user says on it is what it would say, and arrives so. What was spoilt stays spoilt: it may be
+    /// on its way still when the user is well-behaved again, or has left.
     pub(super) is_trusted: bool,
+    /// Whether the user hears on it what its gateway has not said.
+    pub(super) is_forged: bool,
     /// Whether the gateway's last words on it tell the user why it ends.
     pub(super) has_goodbye: bool,
     /// The streams of a tunnel.
@@ -273,8 +275,18 @@ impl Link {
             reset: [false; 2],
             is_stream,
             is_trusted: true,
+            is_forged: false,
             has_goodbye: false,
             wires: None,
         }
+    }
+
+    /// One in so many pieces is spoilt from now on, by the user and towards it; 0 is none.
+    pub(super) fn spoil(&mut self, spoils: [usize; 2]) {
+        for (way, spoils) in self.ways.iter_mut().zip(spoils) {
+            way.spoils = spoils;
+        }
+        self.is_trusted &= spoils == [0; 2];
+        self.is_forged |= spoils[1] > 0;
     }
 }

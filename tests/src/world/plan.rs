@@ -175,6 +175,15 @@ words! {
         Upstream = "upstream",
         /// The link to a peer announces what is not so; extra: how many sessions.
         Lie = "lie",
+        /// What the user hears is forged by somebody who poses as its gateway; extra: one in so many pieces.
+        Forge = "forge",
+    }
+}
+
+impl Kind {
+    /// Whether the user's own end is one of ours, and has to bear with whatever it hears; the others are the world's.
+    pub(super) const fn is_ours(self) -> bool {
+        !matches!(self, Self::Original | Self::Watcher)
     }
 }
 
@@ -191,6 +200,7 @@ impl Harm {
                 | Self::Spoil
                 | Self::Nap
                 | Self::Lie
+                | Self::Forge
         )
     }
 }
@@ -202,7 +212,7 @@ impl Harm {
             Self::Half | Self::Stall | Self::Slow | Self::Deaf | Self::Nap => true,
             Self::Freeze | Self::Crash | Self::Skew | Self::Partition | Self::Split => true,
             Self::Cut | Self::Spoil | Self::Roll | Self::Exhaust | Self::NodeUp | Self::NodeDown => false,
-            Self::Upstream | Self::Lie => false,
+            Self::Upstream | Self::Lie | Self::Forge => false,
         }
     }
 }

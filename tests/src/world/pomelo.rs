@@ -237,7 +237,7 @@ impl App<Client> for User {
                 let is_own = matches!(error, RequestError::Unsayable(_) | RequestError::TooMany);
                 assert!(!is_own || self.is_ready, "C1: a request fails so before the handshake");
             }
-            ClientNotice::Push { body, .. } => desk.ledger.arrived(desk.peer, &body),
+            ClientNotice::Push { body, .. } => desk.ledger.arrived(desk.peer, &body, desk.is_forged),
             _ => {}
         }
     }

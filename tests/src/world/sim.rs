@@ -43,8 +43,8 @@ pub(super) struct User {
     pub(super) is_connecting: bool,
     /// Whether what it sends on lines from now on arrives as it was sent.
     pub(super) is_trusted: bool,
-    /// What its lines do to what it sends.
-    pub(super) spoils: usize,
+    /// What its lines do to what it sends, and to what it hears.
+    pub(super) spoils: [usize; 2],
     pub(super) backoff: Backoff,
     /// Which gateway it tries next.
     pub(super) next_home: usize,
@@ -116,7 +116,7 @@ impl<'p> Sim<'p> {
                 since: 0,
                 is_connecting: true,
                 is_trusted: true,
-                spoils: 0,
+                spoils: [0; 2],
                 backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(15))
                     .with_jitter(salted(plan.seed, 5 + index as u64)),
                 next_home: user.home,
@@ -222,6 +222,7 @@ impl<'p> Sim<'p> {
             end: id,
             peer: end.peer,
             is_trusted: links[end.link].is_trusted,
+            is_forged: links[end.link].is_forged,
             gateway: end.gateway.map(|gateway| &mut gateways[gateway]),
             plan,
             ledger,

@@ -9,7 +9,7 @@ use linkspan_core::tunnel::{Role, Tunnel};
 use linkspan_core::{CloseReason, Mark, Opcode, Route, To, Violation, chat, drain, pomelo};
 
 use super::agenda::What;
-use super::branch::Wires;
+use super::branch::{Branch, Wires};
 use super::chat::{Room, Watch, Watcher};
 use super::end::{Actor, End, Outbox, Part, Phase};
 use super::link::{Cuts, Link, Nature};
@@ -231,8 +231,8 @@ impl Sim<'_> {
         let mut pace = if is_tunnel { None } else { gate.pace(self.users[index].address) };
         let ids = [first, first + 1];
         let mut line = Link::new(nature, is_stream, salted(self.plan.seed, 1000 + link as u64), ids);
-        line.ways[0].spoils = self.users[index].spoils;
         line.is_trusted = self.users[index].is_trusted;
+        line.spoil(self.users[index].spoils);
         line.wires = is_tunnel.then(Wires::default);
         self.links.push(line);
         for (side, part) in parts.into_iter().enumerate() {
@@ -279,7 +279,13 @@ impl Sim<'_> {
     }
 
     /// The user's end is gone.
-    pub(super) fn user_left(&mut self, index: usize, id: usize, reason: Option<CloseReason>) {
+    pub(super) fn user_left(
+        &mut self,
+        index: usize,
+        id: usize,
+        reason: Option<CloseReason>,
+        is_forged: bool,
+    ) {
         let user = &mut self.users[index];
         if user.end != Some(id) {
             return;
@@ -296,10 +302,11 @@ impl Sim<'_> {
         let is_slowness =
             matches!(reason, Some(CloseReason::Violation(Violation::Unfinished | Violation::Truncated)));
         if let Some(CloseReason::Violation(violation)) = reason.filter(|_| !is_slowness) {
-            panic!("B: user {index} was sent what it cannot read: {violation}");
+            assert!(is_forged, "B: user {index} was sent what it cannot read: {violation}");
+            self.pass(Branch::ForgeryFound);
         }
-        // A gateway that cannot reach a peer tries again and again.
-        if is_peer || is_slowness || why.is_none_or(CloseReason::may_reconnect) {
+        // A gateway that cannot reach a peer tries again and again, and who was misled does not know better.
+        if is_peer || is_slowness || is_forged || why.is_none_or(CloseReason::may_reconnect) {
             self.retry(index);
         }
     }
