@@ -8,6 +8,7 @@ use linkspan_core::tunnel::{StreamEnd, StreamId, TunnelCommand, data_cost, split
 
 use super::end::{Desk, Orders, Said};
 use super::mesh::Errand;
+use super::tunnel::Flow;
 
 /// One half of two streams that are tied together.
 #[derive(Debug, Default)]
@@ -34,9 +35,9 @@ pub(super) struct Relays {
     dials: BTreeMap<u64, ((usize, StreamId), u64)>,
 }
 
+/// The stream that an address is of, as the target at its end reads it.
 fn ledger_id(address: &[u8]) -> u64 {
-    let text = address.rsplit(|byte| *byte == b':').next().and_then(|text| std::str::from_utf8(text).ok());
-    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+    Flow::requested(address).id
 }
 
 type Commands = Orders<TunnelCommand>;
@@ -50,7 +51,12 @@ impl Relays {
     pub(super) fn requested(&mut self, stream: StreamId, proto: &Bytes, address: Bytes, desk: &mut Desk<'_>) {
         let client = split_forwarded(proto).and_then(|(client, _)| Key::new(client).ok());
         assert!(client.is_some() || !desk.is_trusted, "E5: a dial over a peer's link names no client");
-        self.halves.insert(stream, Half { id: ledger_id(&address), ..Half::default() });
+        let id = ledger_id(&address);
+        if !desk.is_trusted {
+            // Which stream it is may be a lie, too.
+            desk.ledger.streams.taint(id);
+        }
+        self.halves.insert(stream, Half { id, ..Half::default() });
         desk.said.push(match client {
             Some(client) => Said::Forwarded(client, stream, address),
             None => Said::Errand(desk.end, Errand::Refuse { stream }),
