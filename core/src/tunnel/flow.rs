@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::brake::Brake;
 use super::session::{Cx, Tunnel};
 use super::stream::{BODY_MAX, BODY_MAX_OURS, Paused, State};
 use super::{ClientSession, Content, EOF, StreamEnd, StreamId, TunnelNotice, data_cost};
@@ -86,7 +87,7 @@ impl Tunnel {
         let is_peer_ours = self.config.is_peer_ours;
         let Some(stream) = self.table.get(id) else { return };
         stream.held += cost;
-        self.brake(id, cx.limits());
+        self.brake(id, cx);
         let Some(stream) = self.table.get(id) else { return };
         // An original that has paused us holds back itself, and would take our pause for its own.
         let holds_back = !is_peer_ours && stream.paused.as_mut().is_some_and(Paused::holds_back);
@@ -109,14 +110,29 @@ impl Tunnel {
 
     /// Whatever an original reads lets it write again, although we have paused it: one that sends back what it gets stops
     /// only when it gets nothing. So once a stream holds half of what it may, its two directions are one until our
-    /// application has read on. Half is what can still come: what both kernels hold, there and back.
-    pub(super) fn brake(&mut self, id: StreamId, limits: &Limits) {
-        let left = limits.tunnel_session_bytes.saturating_sub(self.table.held);
-        let most = u64::from(limits.tunnel_stream_bytes).min(left) / 2;
+    /// application has read on, see [`Brake`]. Half is what can still come: what both kernels hold, there and back.
+    pub(super) fn brake(&mut self, id: StreamId, cx: &Cx<'_>) {
+        let left = cx.limits().tunnel_session_bytes.saturating_sub(self.table.held);
+        let most = u64::from(cx.limits().tunnel_stream_bytes).min(left) / 2;
         let is_peer_ours = self.config.is_peer_ours;
         let Some(stream) = self.table.get(id).filter(|_| !is_peer_ours) else { return };
-        let share = if stream.is_braked { most / 2 } else { most };
-        stream.is_braked = u64::from(stream.held) > share;
+        let was_braked = stream.brake.is_some();
+        let is_braked = u64::from(stream.held) > if was_braked { most / 2 } else { most };
+        if was_braked != is_braked {
+            stream.brake = is_braked.then(|| Brake::new(cx.now(), stream.held));
+            self.reschedule(id, cx);
+        }
+    }
+
+    /// Lets some of what a braked stream writes go, if it is time.
+    pub(super) fn loosen(&mut self, id: StreamId, cx: &Cx<'_>) {
+        let left = cx.limits().tunnel_session_bytes.saturating_sub(self.table.held);
+        let of_stream = cx.limits().tunnel_stream_bytes;
+        let Some(stream) = self.table.get(id).filter(|stream| !stream.queue.is_empty()) else { return };
+        let room = u64::from(of_stream.saturating_sub(stream.held)).min(left);
+        if let Some(brake) = &mut stream.brake {
+            brake.loosen(cx.now(), stream.held, room);
+        }
     }
 
     pub(super) fn answer_unknown(&mut self, wire: i64, cx: &mut Cx<'_>) {
@@ -133,7 +149,7 @@ impl Tunnel {
         self.widen(id, cost, cx);
         self.grant(id, cx);
         self.resume_if_low(id, cx);
-        self.brake(id, cx.limits());
+        self.brake(id, cx);
         self.table.enlist(id);
     }
 

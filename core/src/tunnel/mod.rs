@@ -9,6 +9,7 @@
 //! [`Sent`](TunnelNotice::Sent) waits here. Streams share the connection in turn, and control messages go before data.
 
 mod api;
+mod brake;
 mod credit;
 mod flow;
 mod hello;

@@ -240,6 +240,7 @@ impl Tunnel {
             let wire = stream.wire;
             self.control(wire, Content::Resume, cx);
         }
+        self.loosen(id, cx);
         self.table.enlist(id);
         self.reschedule(id, cx);
     }

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::brake::Brake;
 use super::credit::Credit;
 use crate::Instant;
 
@@ -79,8 +80,8 @@ pub(super) struct Stream {
     /// Whether the peer, an original, has resumed itself although we asked it to hold back: its writer may still sleep,
     /// and is to be woken once there is room.
     pub(super) must_wake: bool,
-    /// Whether what we write waits for our reader, see [`Tunnel::brake`](super::session::Tunnel::brake).
-    pub(super) is_braked: bool,
+    /// What we write waits for our reader, see [`Tunnel::brake`](super::session::Tunnel::brake).
+    pub(super) brake: Option<Brake>,
     /// Whether, and since when, the peer asked us.
     pub(super) paused: Option<Paused>,
     /// How often the peer paused and resumed without a cause given by us.
@@ -112,7 +113,7 @@ impl Stream {
             starved_at: None,
             we_paused: false,
             must_wake: false,
-            is_braked: false,
+            brake: None,
             paused: None,
             flips: 0,
             probe_delay: PROBE_FIRST,
@@ -130,7 +131,8 @@ impl Stream {
     /// Whether a message may go now.
     pub(super) fn may_send(&self) -> bool {
         let is_allowed = self.paused.is_none_or(|paused| paused.may_send);
-        let has_some = self.fitting() > 0 && is_allowed && !self.is_braked;
+        let is_loose = self.brake.is_none_or(|brake| brake.lets_go());
+        let has_some = self.fitting() > 0 && is_allowed && is_loose;
         has_some && self.state != State::Ended || self.queue.is_empty() && self.state == State::Closing
     }
 
@@ -169,6 +171,9 @@ impl Stream {
         self.give_cause();
         if let Some(paused) = &mut self.paused {
             paused.may_send = false;
+        }
+        if let Some(brake) = &mut self.brake {
+            brake.spend();
         }
         Some(body)
     }
@@ -246,7 +251,8 @@ impl Stream {
         };
         let stalled = self.stalled_at(stall_timeout);
         let probe = self.paused.and_then(|paused| paused.probe_at);
-        [dialing, stalled, probe].into_iter().flatten().min()
+        let loosen = self.brake.filter(|_| !self.queue.is_empty()).map(|brake| brake.loosen_at);
+        [dialing, stalled, probe, loosen].into_iter().flatten().min()
     }
 
     /// When the peer has held back what waits for too long.

@@ -97,7 +97,7 @@ impl Table {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let cost = cost.min(stream.held);
         stream.held -= cost;
-        stream.is_braked &= stream.held > 0;
+        stream.brake = stream.brake.filter(|_| stream.held > 0);
         self.held -= u64::from(cost);
         if stream.held == 0 && stream.state == State::Ended {
             self.remove(id);

@@ -223,3 +223,60 @@ fn an_echo_that_heeds_no_pause_is_not_fed_while_nobody_reads() {
     }
     assert_eq!(read, written);
 }
+
+/// An end whose stream 2 is braked: more than half of 4 MiB is unread, and 2 MiB wait to be sent.
+fn braked() -> (End, linkspan_core::tunnel::StreamId) {
+    let limits = Limits { tunnel_stream_pause: 64 * 1024, tunnel_stream_bytes: 4 << 20, ..Limits::default() };
+    let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+    let stream = end.accept(2);
+    for at in 0..80 {
+        end.receive(2, Content::Data(pattern(at * CHUNK, CHUNK)));
+    }
+    end.sent.clear();
+    for at in 0..64 {
+        end.command(TunnelCommand::Data { stream, body: pattern(at * CHUNK, CHUNK) });
+    }
+    assert_eq!(end.sent, [], "all of it waits");
+    end.notices.clear();
+    (end, stream)
+}
+
+/// Found by World: of two halves of a relay, both held back what they had for the other, and neither was read on for ever.
+/// A target that reads only while somebody takes what it says does the same to one half.
+#[test]
+fn who_reads_only_what_is_written_on_is_not_held_back_for_ever() {
+    let (mut end, stream) = braked();
+    let mut sent = 0;
+    while sent < 2 << 20 {
+        assert!(end.now < Instant::ORIGIN + Duration::from_secs(10), "{sent} bytes in {:?}", end.now);
+        end.pass(Duration::from_millis(100));
+        for notice in std::mem::take(&mut end.notices) {
+            if let TunnelNotice::Sent { bytes, .. } = notice {
+                sent += bytes;
+                let cost = linkspan_core::tunnel::data_cost(&pattern(0, bytes as usize));
+                end.command(TunnelCommand::Read { stream, cost });
+            }
+        }
+        end.event(Event::Received(Opcode::Ping, Bytes::new()));
+    }
+    assert_eq!(end.errors(2), Vec::<Bytes>::new());
+}
+
+/// An echo is asked ever more seldom: a reader that sleeps for ten minutes has not lost its stream for it.
+#[test]
+fn an_echo_gets_little_while_nobody_reads() {
+    let (mut end, _) = braked();
+    let mut echoed = 0;
+    for _ in 0..600 {
+        end.pass(Duration::from_secs(1));
+        end.event(Event::Received(Opcode::Ping, Bytes::new()));
+        for message in std::mem::take(&mut end.sent) {
+            if let Content::Data(body) = message.content {
+                echoed += 1;
+                end.receive(2, Content::Data(body));
+            }
+        }
+    }
+    assert!((10..20).contains(&echoed), "{echoed} messages in ten minutes");
+    assert_eq!(end.errors(2), Vec::<Bytes>::new());
+}

@@ -331,6 +331,7 @@ impl Model {
         if stream.probed(self.now, has_room) {
             self.say_ready(at);
         }
+        self.loosen(at);
         self.enlist(at);
     }
 

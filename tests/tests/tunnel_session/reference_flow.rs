@@ -4,7 +4,7 @@ use linkspan_core::Frame;
 use linkspan_core::tunnel::{ClientSession, data_cost};
 
 use super::reference::{Model, id};
-use super::reference_stream::{BODY_MAX, Phase, Stream};
+use super::reference_stream::{BODY_MAX, Brake, Phase, Stream};
 use super::*;
 
 impl Model {
@@ -56,7 +56,9 @@ impl Model {
     pub(super) fn release(&mut self, at: usize, cost: u32) {
         let stream = &mut self.streams[at];
         stream.held = stream.held.saturating_sub(cost);
-        stream.is_braked &= stream.held > 0;
+        if stream.held == 0 {
+            stream.brake = None;
+        }
     }
 
     pub(super) fn read(&mut self, at: usize, cost: u32) {
@@ -119,14 +121,41 @@ impl Model {
         self.send(wire, Content::Resume);
     }
 
-    /// Once half of what it may hold is unread, nothing is written to an original until half of that is read.
+    /// Once half of what it may hold is unread, little is written to an original until half of that is read.
     pub(super) fn brake(&mut self, at: usize) {
         let left = self.limits.tunnel_session_bytes - self.held();
         let half = u64::from(self.limits.tunnel_stream_bytes).min(left) / 2;
         let is_original = self.is_original();
         let stream = &mut self.streams[at];
-        let most = if stream.is_braked { half / 2 } else { half };
-        stream.is_braked = is_original && u64::from(stream.held) > most;
+        let most = if stream.brake.is_some() { half / 2 } else { half };
+        if !is_original || u64::from(stream.held) <= most {
+            stream.brake = None;
+        } else if stream.brake.is_none() {
+            let wait = Duration::from_secs(1);
+            let next = self.now + wait;
+            stream.brake = Some(Brake { next, wait, unread: stream.held, allowed: 0, gone: 0 });
+        }
+    }
+
+    /// A braked stream may send one message, then two, then four, as long as no more is unread for it; what comes back
+    /// for them fits into half of the room that is left.
+    pub(super) fn loosen(&mut self, at: usize) {
+        let of_session = self.limits.tunnel_session_bytes - self.held();
+        let stream = &mut self.streams[at];
+        let room = of_session.min(u64::from(self.limits.tunnel_stream_bytes - stream.held));
+        let Some(brake) = stream.brake.as_mut().filter(|brake| brake.next <= self.now) else { return };
+        if stream.waiting.is_empty() {
+            return;
+        }
+        let is_echo = stream.held > brake.unread;
+        match (brake.allowed, brake.gone) {
+            (1.., 0) => {}
+            _ if is_echo => (brake.allowed, brake.wait) = (1, Duration::from_secs(60).min(brake.wait * 2)),
+            _ => (brake.allowed, brake.wait) = (brake.allowed * 2, Duration::from_secs(1)),
+        }
+        let most = u32::try_from(room / (2 * BODY_MAX[0] as u64)).expect("within the limits");
+        brake.allowed = brake.allowed.clamp(1, most.max(1));
+        (brake.gone, brake.unread, brake.next) = (0, stream.held, self.now + brake.wait);
     }
 
     pub(super) fn hear_data(&mut self, wire: i64, body: Bytes) {

@@ -49,6 +49,18 @@ struct Pause {
     has_written: bool,
 }
 
+/// What is written waits until more is read; now and then something goes all the same.
+#[derive(Clone, Debug)]
+pub(super) struct Brake {
+    pub(super) next: Instant,
+    pub(super) wait: Duration,
+    /// What was unread the last time.
+    pub(super) unread: u32,
+    /// How many messages were let go then, and have gone since.
+    pub(super) allowed: u32,
+    pub(super) gone: u32,
+}
+
 /// Credit, both ways.
 #[derive(Clone, Debug)]
 pub(super) struct Credit {
@@ -90,7 +102,7 @@ pub(super) struct Stream {
     /// The peer's writer sleeps, and only we can wake it.
     pub(super) must_wake: bool,
     /// Its two directions are one, as too much is unread.
-    pub(super) is_braked: bool,
+    pub(super) brake: Option<Brake>,
     pause: Option<Pause>,
     delay: Duration,
     /// Pauses and resumes for nothing.
@@ -111,7 +123,7 @@ impl Stream {
             starved: None,
             we_paused: false,
             must_wake: false,
-            is_braked: false,
+            brake: None,
             pause: None,
             delay: PROBE_FIRST,
             flips: 0,
@@ -150,10 +162,11 @@ impl Stream {
 
     pub(super) fn may_send(&self) -> bool {
         let is_allowed = self.pause.as_ref().is_none_or(|pause| pause.probe == Probe::Trying);
+        let is_loose = self.brake.as_ref().is_none_or(|brake| brake.gone < brake.allowed);
         match self.phase {
             Phase::Over => false,
             Phase::Closing if self.waiting.is_empty() => true,
-            _ => is_allowed && !self.is_braked && self.piece() > 0,
+            _ => is_allowed && is_loose && self.piece() > 0,
         }
     }
 
@@ -172,6 +185,9 @@ impl Stream {
         self.starved = None;
         if let Some(pause) = self.pause.as_mut().filter(|pause| pause.probe == Probe::Trying) {
             pause.probe = Probe::Tried;
+        }
+        if let Some(brake) = &mut self.brake {
+            brake.gone += 1;
         }
         Some(body)
     }
@@ -259,7 +275,8 @@ impl Stream {
     pub(super) fn due(&self, stall_timeout: Duration) -> Option<Instant> {
         let dial = if let Phase::Dialing(until) = self.phase { Some(until) } else { None };
         let probe = self.pause.as_ref().and_then(|pause| pause.next);
-        let dues = [dial, probe, self.stalls(stall_timeout)];
+        let brake = self.brake.as_ref().filter(|_| !self.waiting.is_empty()).map(|brake| brake.next);
+        let dues = [dial, probe, brake, self.stalls(stall_timeout)];
         dues.into_iter().flatten().min().filter(|_| self.is_live())
     }
 
