@@ -43,6 +43,7 @@ on_both! {
     requests::a_panic_costs_one_request,
     requests::a_slow_handler_is_given_up,
     requests::what_has_expired_is_not_worked_on,
+    requests::a_late_turn_begins_nothing_that_has_expired,
     requests::a_flood_of_notifications_is_pushed_back,
     requests::pushes_of_any_number_arrive,
     requests::characters_beyond_the_basic_plane,

@@ -41,12 +41,6 @@ const STEPS: &[Step] = &[
         run: || cargo(&["test", "--workspace", "--exclude", "linkspan-fuzz"]),
     },
     Step {
-        name: "costs",
-        about: "an input of eight times the length takes eight times the instructions, whatever its shape",
-        needs: &[Need::Valgrind],
-        run: costs,
-    },
-    Step {
         name: LONG,
         about: "tunnels at full size: 256 MiB, 30 s, 1,000 agents (only if asked for: --long)",
         needs: &[],
@@ -88,6 +82,12 @@ const STEPS: &[Step] = &[
         about: "the oldest supported Rust builds everything",
         needs: &[Need::OldestToolchain],
         run: msrv,
+    },
+    Step {
+        name: "costs",
+        about: "an input of eight times the length takes eight times the instructions, whatever its shape",
+        needs: &[Need::Valgrind],
+        run: costs,
     },
     Step {
         name: "interop-tokio",
@@ -193,9 +193,7 @@ fn long() -> Result<(), Error> {
 }
 
 fn costs() -> Result<(), Error> {
-    cargo(&["build", "-p", "linkspan-tests", "--no-default-features", "--bin", "costs"])?;
-    println!("$ target/debug/costs");
-    command::run(&mut command(&["target/debug/costs"]))
+    cargo(&["run", "-p", "linkspan-tests", "--no-default-features", "--bin", "costs"])
 }
 
 fn features() -> Result<(), Error> {

@@ -31,6 +31,9 @@ pub enum Event<C> {
     Drain(CloseReason),
     /// Frames have left the send queue towards the peer; with a cost of 0, a part of one has.
     Flushed(Flushed),
+    /// Whether the application takes nothing more for now. Nothing is read meanwhile, and the peer is not judged by what
+    /// it has sent since.
+    Held(bool),
     /// Bytes of a stream or a whole message have arrived.
     Received(Opcode, Bytes),
 }
@@ -87,6 +90,8 @@ pub enum Action<N> {
 pub struct Connection<D> {
     dialect: D,
     shared: Shared,
+    /// Whether the application takes nothing more for now.
+    held: bool,
 }
 
 impl<D: Dialect> Connection<D> {
@@ -97,15 +102,16 @@ impl<D: Dialect> Connection<D> {
         now: Instant,
         actions: &mut Actions<Action<D::Notice>>,
     ) -> Self {
-        let mut connection = Self { dialect, shared: Shared::new(limits, now) };
+        let mut connection = Self { dialect, shared: Shared::new(limits, now), held: false };
         connection.with_context(now, actions, D::open);
         connection
     }
 
     /// Whether the driver should read from the peer. False while too much waits to be written or to be answered, or
-    /// for someone whom the peer has sent to, so that the transport pushes back. What was already read is handed over all the same.
+    /// for someone whom the peer has sent to, and while the application is [full](Event::Held), so that the transport pushes back. What was already read is handed over all the same.
     pub fn wants_read(&self) -> bool {
         self.shared.is_open()
+            && !self.held
             && self.shared.has_room()
             && !self.shared.is_waiting()
             && self.dialect.wants_read(self.shared.limits())
@@ -225,6 +231,7 @@ impl<D: Dialect> Machine for Connection<D> {
                 self.shared.flushed(now, flushed);
                 self.with_context(now, actions, D::flushed);
             }
+            Event::Held(held) => self.held = held,
             Event::Received(opcode, data) => self.receive(now, opcode, data, actions),
         }
         self.settle(now, actions);

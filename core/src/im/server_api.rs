@@ -75,7 +75,7 @@ pub enum ServerNotice {
         /// What is asked for.
         request: Request,
     },
-    /// A request waited for [`Limits::request_timeout`](crate::Limits::request_timeout) and was answered with
+    /// A request waited for [`Limits::request_timeout`](crate::Limits::request_timeout) and is answered with
     /// [`Fault::NotLoaded`] in the application's place: whatever is done or queued for it can be given up. An answer that
     /// crosses with this is dropped and [counted](crate::Mark::AnswerLate).
     Expired(Ticket),

@@ -11,7 +11,7 @@
 //!   HandshakeAck               ──▶        ServerNotice::Opened
 //!   Data(Request id route …)   ──▶        ServerNotice::Request{ticket, …}
 //!                              ◀──        ServerCommand::Answer{ticket, …} → Data(Response id …)
-//!                              ◀──        in its place, when it is late: an error, and ServerNotice::Expired
+//!                              ◀──        when it is late, in its place: an error, and ServerNotice::Expired
 //!   Heartbeat                  ◀─▶        every `Limits::heartbeat`, never an echo
 //!                              ◀──        ServerCommand::Kick → Kick {"reason": …}, close
 //! ```

@@ -40,9 +40,9 @@ pub enum ServerNotice {
         /// The payload, inflated.
         body: Bytes,
     },
-    /// A request waited for [`Limits::request_timeout`](crate::Limits::request_timeout) and was answered with an error in
-    /// the application's place: whatever is done or queued for it can be given up. An answer that crosses with this is
-    /// dropped and [counted](crate::Mark::AnswerLate).
+    /// A request waited for [`Limits::request_timeout`](crate::Limits::request_timeout) and is failed in the application's
+    /// place, with an answer where [errors are answered](super::ServerConfig::errors): whatever is done or queued for it
+    /// can be given up. An answer that crosses with this is dropped and [counted](crate::Mark::AnswerLate).
     Expired(Ticket),
     /// A message that wants no answer; to be followed by [`Done`](ServerCommand::Done) when the application is through
     /// with it, so that what waits there is bounded like requests are.

@@ -140,13 +140,17 @@ impl<R: Runtime> Clerk<R> {
     /// A call was answered in the application's place. To work on it would only make the next ones late, and the client
     /// may have sent others by now.
     fn drop_expired(&mut self, ticket: Ticket) {
-        if let Some(running) = self.running.take_if(|running| running.ticket == ticket) {
+        if let Some(running) = self.running.as_ref().filter(|running| running.ticket == ticket) {
             running.span.in_scope(|| tracing::warn!("a function took too long and was given up"));
-            // What a function owns may panic when it is dropped.
-            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(running)));
+            self.drop_running();
         } else if let Some(at) = self.waiting.iter().position(|waiting| waiting.ticket == ticket) {
             self.waiting.remove(at);
         }
+    }
+
+    /// Drops the call that is worked on; a panic of what the function owns ends here.
+    fn drop_running(&mut self) {
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| self.running = None));
     }
 
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<ServerCommand> {
@@ -159,7 +163,7 @@ impl<R: Runtime> Clerk<R> {
             Ok(Poll::Pending) => return Poll::Pending,
             Err(_) => panicked(*ticket, span),
         };
-        self.running = None;
+        self.drop_running();
         Poll::Ready(command)
     }
 }
@@ -243,8 +247,8 @@ impl<R: Runtime> App<Server> for Clerk<R> {
     }
 
     fn handle_closed(&mut self, _reason: CloseReason) {
-        // What a function owns is dropped before the session ends; its panics end here.
-        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| self.running = None));
+        // What a function owns is dropped before the session ends.
+        self.drop_running();
         self.waiting = VecDeque::new();
         if std::mem::take(&mut self.opened) {
             let errands = self.office.users.closed(self.caller.key(), self.caller.conn());

@@ -62,7 +62,6 @@ pub(super) struct Desk<R: Runtime> {
     session: Session,
     limits: Arc<Limits>,
     waiting: VecDeque<Work>,
-    /// Payload of what waits.
     running: Option<Running<R>>,
     opened: bool,
 }
@@ -82,8 +81,7 @@ impl<R: Runtime> Desk<R> {
         let late = Owed::Answer(ticket);
         if matches!(&self.running, Some(Running { job: Job::Call(owed, _), .. }) if *owed == late) {
             tracing::warn!(sid = self.session.id(), "a handler took too long and was given up");
-            // What the handler owns may panic when it is dropped.
-            let _ = guard(|| self.running = None);
+            self.drop_running();
         } else if let Some(at) =
             self.waiting.iter().position(|work| matches!(work, Work::Call { owed, .. } if *owed == late))
         {
@@ -134,6 +132,11 @@ impl<R: Runtime> Desk<R> {
         None
     }
 
+    /// Drops what is worked on; a panic of what the handler owns ends here.
+    fn drop_running(&mut self) {
+        let _ = guard(|| self.running = None);
+    }
+
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
         let Some(running) = &mut self.running else { return Poll::Pending };
         let polled = guard(|| match &mut running.job {
@@ -142,7 +145,7 @@ impl<R: Runtime> Desk<R> {
         });
         match polled {
             Ok(Poll::Ready(done)) => {
-                self.running = None;
+                self.drop_running();
                 Poll::Ready(done)
             }
             Ok(Poll::Pending) if matches!(running.job, Job::Call(Owed::Answer(_), _)) => Poll::Pending,
@@ -160,10 +163,11 @@ impl<R: Runtime> Desk<R> {
 
     /// Gives the running job up: it panicked with this text, or took too long.
     fn abandon(&mut self, panic: Option<&str>) -> Done {
-        let (owed, handshake) = match self.running.take() {
-            Some(Running { job: Job::Call(owed, _), .. }) => (owed, false),
+        let (owed, handshake) = match &self.running {
+            Some(Running { job: Job::Call(owed, _), .. }) => (*owed, false),
             Some(Running { job: Job::Handshake(_), .. }) | None => (Owed::Nothing, true),
         };
+        self.drop_running();
         match panic {
             Some(text) => self.fail(owed, handshake, text),
             None => {
@@ -252,7 +256,7 @@ impl<R: Runtime> App<Server> for Desk<R> {
 
     fn handle_closed(&mut self, reason: CloseReason) {
         // What a handler owns is dropped before the hooks say that the session is over.
-        let _ = guard(|| self.running = None);
+        self.drop_running();
         self.waiting = VecDeque::new();
         self.session.handle_closed();
         if std::mem::take(&mut self.opened) {

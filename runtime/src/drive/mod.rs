@@ -56,6 +56,7 @@ where
         now,
         armed: None,
         polled_room: true,
+        held: false,
         notified: false,
         input_ended: None,
         buffered: 0,
@@ -112,6 +113,8 @@ where
     armed: Option<Instant>,
     /// The `has_room` that the application saw at its last poll.
     polled_room: bool,
+    /// What the machine was told last of whether the application is full.
+    held: bool,
     /// The application was told something since its last poll.
     notified: bool,
     /// The end of the input, told to the machine once the application has answered what came before.
@@ -192,6 +195,7 @@ where
         actions: &mut Actions<Action<D::Notice>>,
     ) -> bool {
         self.take_mail(cx, actions);
+        self.tell_held(actions);
         self.read(cx, turn, actions);
         self.take_commands(cx, turn, actions);
         // A command may let the machine read on in what it has.
@@ -211,7 +215,7 @@ where
         if self.is_ending() {
             return true;
         }
-        if self.connection.next_timeout().is_some_and(|due| due <= self.now) {
+        if self.is_due() {
             self.connection.handle_timeout(self.now, actions);
             self.perform(actions);
             return true;
@@ -247,7 +251,7 @@ where
     }
 
     fn wants_read(&mut self) -> bool {
-        !self.is_crowding() && self.connection.wants_read() && self.app.wants_read()
+        !self.is_crowding() && self.connection.wants_read()
     }
 
     fn take_mail(&mut self, cx: &mut Context<'_>, actions: &mut Actions<Action<D::Notice>>) {
@@ -271,6 +275,8 @@ where
         if let Some(reason) = taken.abort {
             self.step(Event::Closed(reason), actions);
             self.outbox.clear();
+            // Behind a frame of which a part is written a goodbye would be noise.
+            self.phase = Phase::Ended { reason };
         }
     }
 
@@ -283,6 +289,7 @@ where
                     self.unreported.bytes_in += data.len() as u64;
                     self.unreported.received += 1;
                     self.step(Event::Received(opcode, data), actions);
+                    self.tell_held(actions);
                     self.check_pace(actions);
                 }
                 Poll::Ready(Received::Ended(reason)) => self.input_ended = Some(reason),
@@ -293,6 +300,15 @@ where
             // Other tasks first; then this one again.
             cx.waker().wake_by_ref();
             turn.read_parked = true;
+        }
+    }
+
+    /// Tells the machine when the application is full, and when it is not any more.
+    fn tell_held(&mut self, actions: &mut Actions<Action<D::Notice>>) {
+        let held = !self.app.wants_read();
+        if held != self.held && !self.is_ending() {
+            self.held = held;
+            self.step(Event::Held(held), actions);
         }
     }
 
@@ -316,7 +332,14 @@ where
                 turn.app_behind = true;
                 return;
             }
+            if turn.commands < COMMANDS {
+                self.now = self.permit.host().clock().now();
+            }
             turn.commands -= 1;
+            self.expire_late(cx, actions);
+            if self.is_ending() {
+                return;
+            }
             self.polled_room = self.has_room();
             self.notified = false;
             match self.app.poll_command(cx, self.polled_room) {
@@ -327,6 +350,22 @@ where
                 Poll::Pending => turn.app_dirty = false,
             }
         }
+    }
+
+    /// A turn that comes late, or that somebody has made long: the application is told of what has expired before it begins
+    /// with it. What the peer has sent was read, and what it takes is written, before it is judged.
+    fn expire_late(&mut self, cx: &mut Context<'_>, actions: &mut Actions<Action<D::Notice>>) {
+        if self.is_due() && self.input_ended.is_none() {
+            self.write(cx, actions);
+            if !self.is_ending() {
+                self.connection.handle_timeout(self.now, actions);
+                self.perform(actions);
+            }
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.connection.next_timeout().is_some_and(|due| due <= self.now)
     }
 
     // Output.

@@ -53,7 +53,8 @@ fn counted_work(work: &mut Work) {
 /// Instructions of each call of [`counted_work`], in order.
 fn counts() -> Result<Vec<u64>, Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("linkspan-costs-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
+    // A new one: what an older run has left there is not this one's.
+    std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let counts = count_into(&folder);
     std::fs::remove_dir_all(&folder)?;
     counts

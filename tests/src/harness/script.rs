@@ -163,6 +163,7 @@ impl<'a> Script<'a> {
                 3 => Delivery::Relieved(self.key()),
                 _ => Delivery::Presence { key: self.key(), platforms: PlatformSet::from(Platform::WEB) },
             }),
+            7 => Event::Held(self.choose(4) == 0),
             _ => Event::Delivered(Delivery::Push(Push::new(self.route(), self.body(), self.overflow()))),
         }
     }

@@ -68,6 +68,8 @@ pub(super) struct Way {
     pub(super) is_dead: bool,
     /// One in so many pieces is spoilt on the way; 0 is none.
     pub(super) spoils: usize,
+    /// Whether any piece was.
+    has_spoilt: bool,
     /// The writer has ended this direction.
     pub(super) is_ended: bool,
     /// When the next arrival is entered in the agenda for.
@@ -87,6 +89,7 @@ impl Way {
             slowness: 0,
             is_dead: false,
             spoils: 0,
+            has_spoilt: false,
             is_ended: false,
             arrival: None,
             random,
@@ -136,6 +139,7 @@ impl Way {
 
     fn put(&mut self, now: u64, mut piece: Piece) {
         if self.spoils > 0 && self.random.once_in(self.spoils) {
+            self.has_spoilt = true;
             piece = self.spoil(now, piece);
         }
         self.place(now, piece);
@@ -258,8 +262,6 @@ pub(super) struct Link {
     /// Whether all that the user says on it is what it would say, and arrives so. What was spoilt stays spoilt: it may be
     /// on its way still when the user is well-behaved again, or has left.
     pub(super) is_trusted: bool,
-    /// Whether the user hears on it what its gateway has not said.
-    pub(super) is_forged: bool,
     /// Whether the gateway's last words on it tell the user why it ends.
     pub(super) has_goodbye: bool,
     /// The streams of a tunnel.
@@ -275,7 +277,6 @@ impl Link {
             reset: [false; 2],
             is_stream,
             is_trusted: true,
-            is_forged: false,
             has_goodbye: false,
             wires: None,
         }
@@ -287,6 +288,10 @@ impl Link {
             way.spoils = spoils;
         }
         self.is_trusted &= spoils == [0; 2];
-        self.is_forged |= spoils[1] > 0;
+    }
+
+    /// Whether the user has heard on it what its gateway has not said, or will.
+    pub(super) const fn is_forged(&self) -> bool {
+        self.ways[1].has_spoilt
     }
 }

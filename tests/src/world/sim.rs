@@ -222,7 +222,7 @@ impl<'p> Sim<'p> {
             end: id,
             peer: end.peer,
             is_trusted: links[end.link].is_trusted,
-            is_forged: links[end.link].is_forged,
+            is_forged: links[end.link].is_forged(),
             gateway: end.gateway.map(|gateway| &mut gateways[gateway]),
             plan,
             ledger,

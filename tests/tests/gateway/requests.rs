@@ -168,6 +168,42 @@ pub(crate) async fn what_has_expired_is_not_worked_on<R: Runtime>(world: World<R
     }
 }
 
+/// Found by reading: a turn that came late, or that a handler had made long, began with all that was queued before it was
+/// told what had expired.
+pub(crate) async fn a_late_turn_begins_nothing_that_has_expired<R: Runtime>(world: World<R>) {
+    let seen = Arc::new(AtomicU32::new(0));
+    let (count, runtime) = (Arc::clone(&seen), world.runtime().clone());
+    let slow = move || {
+        let (count, runtime) = (Arc::clone(&count), runtime.clone());
+        async move {
+            if count.fetch_add(1, Ordering::Relaxed) == 0 {
+                // All the others come meanwhile.
+                runtime.sleep_until(Instant::now() + Duration::from_millis(400)).await;
+                // No handler should do that, and some do.
+                std::thread::sleep(Duration::from_millis(1_200));
+            }
+        }
+    };
+    let services = demo::services(world.runtime()).service(Service::new("Blocks").request("Once", slow));
+    let gateway = world.start_with(services, |config| {
+        let limits = Limits { request_timeout: Duration::from_secs(1), ..Limits::default() };
+        config.host.limits = Arc::new(limits);
+    });
+    for carrier in CARRIERS {
+        seen.store(0, Ordering::Relaxed);
+        let client = world.connect(&gateway, carrier).await;
+        let asked: Vec<_> = (0..8).map(|_| client.request("Blocks.Once", "")).collect();
+        let mut late = 0;
+        for answer in asked {
+            late += usize::from(answer.await.is_err());
+        }
+        assert_eq!(client.request("Echo.Raw", "next").await.unwrap(), "next");
+        let begun = seen.load(Ordering::Relaxed) as usize;
+        assert_eq!(late, 8 - begun, "whoever is late was not begun");
+        assert!(begun <= 2, "{begun} of 8 were begun");
+    }
+}
+
 /// A client that tells a slow handler more than it can take is not read on, and loses nothing.
 pub(crate) async fn a_flood_of_notifications_is_pushed_back<R: Runtime>(world: World<R>) {
     let seen = Arc::new(AtomicU32::new(0));

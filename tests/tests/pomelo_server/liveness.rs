@@ -303,3 +303,20 @@ fn a_clock_that_jumps_back_stands_still() {
     bench.wait_reading(SILENCE - T * 2 - MICRO);
     assert_eq!(bench.closed(), None, "the heartbeat counts from the latest time seen");
 }
+
+/// Found by reading: a driver that did not read because its application was full had its peer judged by what it left
+/// unread.
+#[test]
+fn who_is_not_read_because_the_application_is_full_is_not_judged() {
+    let mut bench = Bench::plain().working();
+    // Half a package is there, and the application is full.
+    bench.bytes(&[4, 0, 0, 9, 1][..]);
+    bench.station.event(bench.now, Event::Held(true));
+    assert!(!bench.station.connection().wants_read());
+    bench.wait_reading(Duration::from_secs(600));
+    assert_eq!(bench.closed(), None);
+    bench.station.event(bench.now, Event::Held(false));
+    assert!(bench.station.connection().wants_read());
+    bench.wait_reading(Duration::from_secs(31));
+    assert_eq!(bench.closed(), Some(CloseReason::Violation(Violation::Unfinished)));
+}
