@@ -152,7 +152,8 @@ impl User {
         Self {
             key,
             deliver,
-            login_timeout: limits.request_timeout,
+            // A little before the request expires: then all of the user's connections hear of it, and not the asker alone.
+            login_timeout: limits.request_timeout - limits.request_timeout / 32,
             now: Instant::ORIGIN,
             attached: Vec::new(),
             state: State::Out,

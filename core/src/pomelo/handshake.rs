@@ -1,7 +1,8 @@
 //! The two handshake bodies: what a client says first, and what the server answers.
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::message::ROUTE_MAX;
 use super::{Dictionary, ServerConfig, decode_text};
+use crate::json;
 
 /// Why a handshake is refused. The numbers are those of pitaya (400) and pomelo (500, 501).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,13 +189,28 @@ pub(super) fn read_answer(body: &[u8]) -> Option<Welcome> {
     let sys: ServerSys<'_> = hello.sys.and_then(parse).unwrap_or_default();
     let seconds = sys.heartbeat.and_then(parse::<f64>);
     let seconds = seconds.filter(|seconds| seconds.is_finite() && (0.001..1e6).contains(seconds));
-    let dict: BTreeMap<Cow<'_, str>, u16> = sys.dict.and_then(parse).unwrap_or_default();
-    // What our dictionary refuses, such as code 0, is not used; the other routes still serve.
-    let routes = dict.iter().filter(|(route, code)| **code != 0 && (1..=ROUTE_MAX).contains(&route.len()));
     Some(Welcome {
         code: hello.code,
         heartbeat: seconds.map(Duration::from_secs_f64),
-        dictionary: Dictionary::new(routes.map(|(route, code)| (route.as_bytes(), *code)))
-            .unwrap_or_default(),
+        dictionary: sys.dict.map(read_dictionary).unwrap_or_default(),
     })
+}
+
+/// What our dictionary refuses, such as code 0 or a code that another route has, is not used; the other routes still
+/// serve. So there are never more than there are codes, whatever the server says.
+fn read_dictionary(dict: &RawValue) -> Dictionary {
+    let (mut routes, mut codes) = (BTreeMap::new(), BTreeSet::new());
+    let read = json::members(dict.get().as_bytes(), |route, code| {
+        let code = code.unsigned().ok().flatten().and_then(|code| u16::try_from(code).ok());
+        if let Some(code) = code.filter(|code| *code != 0)
+            && (1..=ROUTE_MAX).contains(&route.len())
+            && !routes.contains_key(route)
+            && codes.insert(code)
+        {
+            routes.insert(String::from(route), code);
+        }
+        Ok(())
+    });
+    let entries = routes.iter().map(|(route, code)| (route.as_bytes(), *code));
+    read.ok().and_then(|()| Dictionary::new(entries).ok()).unwrap_or_default()
 }

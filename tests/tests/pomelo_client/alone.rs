@@ -262,7 +262,9 @@ fn deflated_bodies_are_inflated_within_the_limit() {
 
 #[test]
 fn codes_of_the_server_are_used_both_ways() {
-    let mut bench = Bench::plain().welcomed(br#"{"code":200,"sys":{"dict":{"Echo.Raw":1,"onEcho":256}}}"#);
+    // A code that is there twice, or cannot be one, costs its own route and no other.
+    let dict = br#"{"code":200,"sys":{"dict":{"Echo.Raw":1,"again":1,"large":65536,"text":"2","onEcho":256,"onEcho":7}}}"#;
+    let mut bench = Bench::plain().welcomed(dict);
     bench.ask(1, "x");
     assert_eq!(bench.hear(), [(DATA, Bytes::from_static(b"\x01\x01\x00\x01x"))]);
     bench.say(DATA, b"\x07\x01\x00y");
