@@ -333,7 +333,8 @@ impl Permit {
         allowed
     }
 
-    /// Takes the limit of messages off the connection: for a tunnel, whose streams have limits of their own.
+    /// Takes the limit of messages off the connection: for a tunnel, whose streams have limits of their own, and for the
+    /// client's end, whose server may say as much as it likes.
     #[must_use]
     pub fn unpaced(mut self) -> Self {
         self.pace = None;

@@ -1,6 +1,8 @@
 //! The gateway over real sockets: services, sessions, hooks, HTTP, stop; the same cases on both runtimes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "gateway/client.rs"]
+mod client;
 #[path = "gateway/edge.rs"]
 mod edge;
 #[path = "gateway/harness.rs"]
@@ -47,6 +49,7 @@ on_both! {
     requests::a_flood_of_notifications_is_pushed_back,
     requests::pushes_of_any_number_arrive,
     requests::characters_beyond_the_basic_plane,
+    client::a_client_is_not_paced,
     sessions::nothing_is_lost_at_the_end,
     sessions::a_kick_comes_last,
     sessions::the_newest_of_a_uid_stays,

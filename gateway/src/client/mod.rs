@@ -62,7 +62,8 @@ impl<R: Runtime> Dialer<R> {
         Self::with_limits(runtime, limits)
     }
 
-    /// A dialer with bounds of your own. Those of the gate, such as connections per address, count too.
+    /// A dialer with bounds of your own. Those of the gate, such as connections per address, count too; but for
+    /// [`messages_per_second`](Limits::messages_per_second), which is about clients.
     pub fn with_limits(runtime: R, limits: Limits) -> Self {
         let host = Host::new(HostConfig { limits: Arc::new(limits), ..HostConfig::default() });
         Self { runtime, host, config: Arc::default(), pushes_max: 65_536, timeout: Duration::from_secs(10) }
@@ -128,7 +129,7 @@ impl<R: Runtime> Dialer<R> {
     }
 
     fn run<T: Transport + 'static>(&self, to: &Target, transport: T) -> Result<Client, ConnectError> {
-        let permit = self.host.admit(to.address).map_err(ConnectError::Closed)?;
+        let permit = self.host.admit(to.address).map_err(ConnectError::Closed)?.unpaced();
         let (mailbox, inbox) = mailbox(self.host.limits().mailbox);
         let state = Arc::new(State::new(self.pushes_max));
         let dialect = Dialect::new(Arc::clone(&self.config));
