@@ -157,9 +157,18 @@ struct Handle {
     state: Arc<State>,
 }
 
+impl Handle {
+    /// Ends the connection behind what is in its mailbox, which may have no room for a command.
+    fn close(&self) {
+        if self.mailbox.command(ClientCommand::Close) == Err(PushError::Full) {
+            self.mailbox.close(CloseReason::Finished);
+        }
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
-        let _ = self.mailbox.command(ClientCommand::Close);
+        self.close();
     }
 }
 
@@ -219,9 +228,7 @@ impl Client {
 
     /// Ends the connection once what is queued is written.
     pub async fn close(&self) -> CloseReason {
-        if self.0.mailbox.command(ClientCommand::Close) == Err(PushError::Full) {
-            self.0.mailbox.close(CloseReason::Finished);
-        }
+        self.0.close();
         self.ended().await
     }
 }
