@@ -51,6 +51,7 @@ on_both! {
     requests::characters_beyond_the_basic_plane,
     client::a_client_is_not_paced,
     client::a_client_ends_with_its_handle_though_its_mailbox_is_full,
+    client::a_client_waits_for_its_server_as_long_as_it_was_told,
     sessions::nothing_is_lost_at_the_end,
     sessions::a_kick_comes_last,
     sessions::the_newest_of_a_uid_stays,

@@ -83,7 +83,8 @@ impl<R: Runtime> Dialer<R> {
         self
     }
 
-    /// How long a connection may take until its handshake is finished. Default 10 s.
+    /// How long a connection may take until its handshake is finished. Default 10 s. It stands in for a
+    /// [`handshake_timeout`](Limits::handshake_timeout) that is shorter.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -130,6 +131,12 @@ impl<R: Runtime> Dialer<R> {
 
     fn run<T: Transport + 'static>(&self, to: &Target, transport: T) -> Result<Client, ConnectError> {
         let permit = self.host.admit(to.address).map_err(ConnectError::Closed)?.unpaced();
+        let permit = if permit.limits().handshake_timeout < self.timeout {
+            let limits = Limits { handshake_timeout: self.timeout, ..Limits::clone(permit.limits()) };
+            permit.with_limits(Arc::new(limits))
+        } else {
+            permit
+        };
         let (mailbox, inbox) = mailbox(self.host.limits().mailbox);
         let state = Arc::new(State::new(self.pushes_max));
         let dialect = Dialect::new(Arc::clone(&self.config));

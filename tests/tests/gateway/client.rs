@@ -1,6 +1,9 @@
 //! The client's end: what it may be told, how long it waits, and how it goes.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use linkspan_core::Limits;
 use linkspan_gateway::client::{Carrier, Dialer, Target};
@@ -8,6 +11,35 @@ use linkspan_gateway::demo;
 use linkspan_runtime::Runtime;
 
 use crate::harness::{World, target};
+
+/// A server of one client on a thread of its own: says hello after `think`, then does `what`.
+fn serve<T: Send + 'static>(
+    think: Duration,
+    what: impl FnOnce(TcpStream) -> T + Send + 'static,
+) -> (Target, JoinHandle<T>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let target = Target::new(Carrier::Tcp, listener.local_addr().unwrap());
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let hello = read_package(&mut stream);
+        assert_eq!(hello[0], 1, "a handshake");
+        thread::sleep(think);
+        stream.write_all(b"\x01\0\0\x1a{\"code\":200,\"sys\":{\"x\":0}}").unwrap();
+        assert_eq!(read_package(&mut stream)[0], 2, "its acknowledgement");
+        what(stream)
+    });
+    (target, thread)
+}
+
+fn read_package(stream: &mut TcpStream) -> Vec<u8> {
+    let mut package = vec![0; 4];
+    stream.read_exact(&mut package).unwrap();
+    let len = usize::from(package[1]) << 16 | usize::from(package[2]) << 8 | usize::from(package[3]);
+    package.resize(4 + len, 0);
+    stream.read_exact(&mut package[4..]).unwrap();
+    package
+}
 
 /// Found by reading: limits per address are about clients, yet a server that said much ended its own.
 pub(crate) async fn a_client_is_not_paced<R: Runtime>(world: World<R>) {
@@ -35,4 +67,13 @@ pub(crate) async fn a_client_ends_with_its_handle_though_its_mailbox_is_full<R: 
         drop(client);
     }
     world.until("all have ended", || dialer.host().stats().open() == 0).await;
+}
+
+/// Found by reading: a time to connect of more than 10 s had no effect, as the bound of the core stayed what it was.
+pub(crate) async fn a_client_waits_for_its_server_as_long_as_it_was_told<R: Runtime>(world: World<R>) {
+    let (target, server) = serve(Duration::from_millis(500), drop);
+    let limits = Limits { handshake_timeout: Duration::from_millis(50), ..Limits::default() };
+    let dialer = Dialer::with_limits(world.runtime().clone(), limits).timeout(Duration::from_secs(10));
+    dialer.connect(&target).await.unwrap();
+    server.join().unwrap();
 }
