@@ -1,6 +1,6 @@
 //! What a client's handle and its connection share.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -36,15 +36,57 @@ struct Inner {
     kicked: Option<Bytes>,
     closed: Option<CloseReason>,
     /// Whoever waits for the handshake, for a push, or for the end.
-    watchers: Vec<Waker>,
+    watchers: BTreeMap<u64, Waker>,
+    last_watcher: u64,
     /// The connection's task, if it waits for room for pushes.
     reader: Option<Waker>,
 }
 
 impl Inner {
-    fn watch(&mut self, cx: &Context<'_>) {
-        if !self.watchers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.watchers.push(cx.waker().clone());
+    fn take_push(&mut self) -> Option<Taken> {
+        let push = self.pushes.pop_front()?;
+        Some(Taken { push, reader: self.reader.take() })
+    }
+}
+
+/// A message of the server that was taken, and the task that has waited for its room.
+struct Taken {
+    push: Message,
+    reader: Option<Waker>,
+}
+
+impl Taken {
+    fn into_push(self) -> Message {
+        if let Some(reader) = self.reader {
+            reader.wake();
+        }
+        self.push
+    }
+}
+
+/// The place of a future among the watchers; dropping it gives the place up.
+struct Watcher<'a> {
+    state: &'a State,
+    place: Option<u64>,
+}
+
+impl Watcher<'_> {
+    /// Sees to it that the future is woken by the next change. What it left there before is handed back, not dropped:
+    /// a waker may be the last of a task that holds other futures of this state, and these lock it.
+    fn wait(&mut self, inner: &mut Inner, cx: &Context<'_>) -> Option<Waker> {
+        let place = *self.place.get_or_insert_with(|| {
+            inner.last_watcher += 1;
+            inner.last_watcher
+        });
+        inner.watchers.insert(place, cx.waker().clone())
+    }
+}
+
+impl Drop for Watcher<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let left = self.state.lock().watchers.remove(&place);
+            drop(left);
         }
     }
 }
@@ -65,7 +107,23 @@ impl State {
             change(&mut inner);
             std::mem::take(&mut inner.watchers)
         };
-        watchers.into_iter().for_each(Waker::wake);
+        watchers.into_values().for_each(Waker::wake);
+    }
+
+    /// Waits until `look` finds something.
+    async fn watch<T>(&self, mut look: impl FnMut(&mut Inner) -> Option<T>) -> T {
+        let mut watcher = Watcher { state: self, place: None };
+        poll_fn(|cx| {
+            let mut inner = self.lock();
+            if let Some(found) = look(&mut inner) {
+                return Poll::Ready(found);
+            }
+            let left = watcher.wait(&mut inner, cx);
+            drop(inner);
+            drop(left);
+            Poll::Pending
+        })
+        .await
     }
 
     fn finish(&self, request: u64, outcome: Result<Bytes, RequestError>) {
@@ -85,67 +143,36 @@ impl State {
 
     /// The server's answer to the handshake.
     pub(super) async fn connected(&self) -> Result<Bytes, ConnectError> {
-        poll_fn(|cx| {
-            let mut inner = self.lock();
+        self.watch(|inner| {
             if let Some(hello) = &inner.hello {
-                return Poll::Ready(Ok(hello.clone()));
+                return Some(Ok(hello.clone()));
             }
             if let Some((code, body)) = inner.refused.take() {
-                return Poll::Ready(Err(ConnectError::Refused { code, body }));
+                return Some(Err(ConnectError::Refused { code, body }));
             }
-            if let Some(reason) = inner.closed {
-                return Poll::Ready(Err(ConnectError::Closed(reason)));
-            }
-            inner.watch(cx);
-            Poll::Pending
+            inner.closed.map(|reason| Err(ConnectError::Closed(reason)))
         })
         .await
     }
 
     /// The next message of the server, if there is one already.
     pub(super) fn try_next_push(&self) -> Option<Message> {
-        let mut inner = self.lock();
-        let push = inner.pushes.pop_front();
-        if let Some(reader) = inner.reader.take() {
-            reader.wake();
-        }
-        push
+        let taken = self.lock().take_push();
+        taken.map(Taken::into_push)
     }
 
     /// The next message of the server; `None` after the end.
     pub(super) async fn next_push(&self) -> Option<Message> {
-        poll_fn(|cx| {
-            if let Some(push) = self.try_next_push() {
-                return Poll::Ready(Some(push));
-            }
-            let mut inner = self.lock();
-            if !inner.pushes.is_empty() {
-                // It came between the two locks: look again at once.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if inner.closed.is_some() {
-                return Poll::Ready(None);
-            }
-            inner.watch(cx);
-            Poll::Pending
-        })
-        .await
+        let taken = self.watch(|inner| match inner.take_push() {
+            Some(taken) => Some(Some(taken)),
+            None => inner.closed.map(|_| None),
+        });
+        taken.await.map(Taken::into_push)
     }
 
     /// The end of the connection.
     pub(super) async fn ended(&self) -> CloseReason {
-        poll_fn(|cx| {
-            let mut inner = self.lock();
-            match inner.closed {
-                Some(reason) => Poll::Ready(reason),
-                None => {
-                    inner.watch(cx);
-                    Poll::Pending
-                }
-            }
-        })
-        .await
+        self.watch(|inner| inner.closed).await
     }
 
     pub(super) fn closed(&self) -> Option<CloseReason> {
@@ -241,7 +268,7 @@ impl App<Dialect> for Ears {
                 Slot::Done(_) => None,
             });
             let wakers = waiting.collect::<Vec<_>>();
-            wakers.into_iter().chain(std::mem::take(&mut inner.watchers)).collect()
+            wakers.into_iter().chain(std::mem::take(&mut inner.watchers).into_values()).collect()
         };
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -250,5 +277,31 @@ impl App<Dialect> for Ears {
 impl Drop for Ears {
     fn drop(&mut self) {
         self.handle_closed(CloseReason::ConnectionLost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    #[test]
+    fn futures_that_were_given_up_leave_nothing() {
+        let state = Arc::new(State::new(1));
+        let mut ears = Ears(Arc::clone(&state));
+        block_on(async {
+            let mut kept = Box::pin(state.next_push());
+            for _ in 0..10 {
+                assert!(poll_once(&mut kept).await.is_none());
+                assert!(poll_once(state.ended()).await.is_none());
+                assert!(poll_once(state.connected()).await.is_none());
+                assert!(poll_once(state.next_push()).await.is_none());
+                assert_eq!(state.lock().watchers.len(), 1);
+            }
+            ears.handle_notice(ClientNotice::Push { route: Bytes::new(), body: Bytes::new() });
+            assert!(kept.await.is_some());
+            assert!(state.lock().watchers.is_empty());
+        });
     }
 }
