@@ -52,6 +52,8 @@ on_both! {
     client::a_client_is_not_paced,
     client::a_client_ends_with_its_handle_though_its_mailbox_is_full,
     client::a_client_waits_for_its_server_as_long_as_it_was_told,
+    client::a_client_that_is_closed_has_written_everything,
+    client::a_client_closes_though_its_server_does_not_read,
     sessions::nothing_is_lost_at_the_end,
     sessions::a_kick_comes_last,
     sessions::the_newest_of_a_uid_stays,

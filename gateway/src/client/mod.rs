@@ -228,15 +228,18 @@ impl Client {
         self.0.state.closed()
     }
 
-    /// Waits for the end of the connection.
+    /// Waits for the end of the connection. What was queued before it may still be on its way to the server then:
+    /// [`close`](Self::close) waits for that, too.
     pub async fn ended(&self) -> CloseReason {
         self.0.state.ended().await
     }
 
-    /// Ends the connection once what is queued is written.
+    /// Ends the connection, and waits until what is queued is written and the server has hung up too. It waits for a
+    /// server that does not read for [`close_grace`](Limits::close_grace), and for one that does not hang up for a second;
+    /// after that the program may exit. Why the connection has ended: it may have done so before.
     pub async fn close(&self) -> CloseReason {
         self.0.close();
-        self.ended().await
+        self.0.state.over().await
     }
 }
 

@@ -35,7 +35,9 @@ struct Inner {
     refused: Option<(i64, Bytes)>,
     kicked: Option<Bytes>,
     closed: Option<CloseReason>,
-    /// Whoever waits for the handshake, for a push, or for the end.
+    /// The connection's task is done: what could be written is written.
+    is_over: bool,
+    /// Whoever waits for the handshake, for a push, or for an end.
     watchers: BTreeMap<u64, Waker>,
     last_watcher: u64,
     /// The connection's task, if it waits for room for pushes.
@@ -175,6 +177,11 @@ impl State {
         self.watch(|inner| inner.closed).await
     }
 
+    /// The end of the connection's task, which goes on writing what was queued before the end of the connection.
+    pub(super) async fn over(&self) -> CloseReason {
+        self.watch(|inner| inner.closed.filter(|_| inner.is_over)).await
+    }
+
     pub(super) fn closed(&self) -> Option<CloseReason> {
         self.lock().closed
     }
@@ -274,9 +281,11 @@ impl App<Dialect> for Ears {
     }
 }
 
+/// Goes with the connection's task.
 impl Drop for Ears {
     fn drop(&mut self) {
         self.handle_closed(CloseReason::ConnectionLost);
+        self.0.tell(|inner| inner.is_over = true);
     }
 }
 

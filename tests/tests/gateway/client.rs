@@ -2,13 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use linkspan_core::Limits;
+use linkspan_core::{CloseReason, Limits};
 use linkspan_gateway::client::{Carrier, Dialer, Target};
 use linkspan_gateway::demo;
-use linkspan_runtime::Runtime;
+use linkspan_runtime::{Placement, Runtime, Workers};
 
 use crate::harness::{World, target};
 
@@ -75,5 +77,49 @@ pub(crate) async fn a_client_waits_for_its_server_as_long_as_it_was_told<R: Runt
     let limits = Limits { handshake_timeout: Duration::from_millis(50), ..Limits::default() };
     let dialer = Dialer::with_limits(world.runtime().clone(), limits).timeout(Duration::from_secs(10));
     dialer.connect(&target).await.unwrap();
+    server.join().unwrap();
+}
+
+/// A program of one client that queues `count` bodies of `len` bytes, closes, and exits.
+fn program<R: Runtime>(target: Target, count: usize, len: usize, limits: Limits) -> JoinHandle<CloseReason> {
+    let program = move |workers: Workers<R>| async move {
+        let dialer = Dialer::with_limits(workers.first().clone(), limits);
+        let client = dialer.connect(&target).await.unwrap();
+        for _ in 0..count {
+            client.notify("Any.Where", vec![7; len]).unwrap();
+        }
+        client.close().await
+    };
+    thread::spawn(move || R::run(Placement::PerCore, NonZeroUsize::MIN, program).unwrap())
+}
+
+/// Found by reading: `close` did not wait for what it promises to write, and a program that exits after it lost that.
+pub(crate) async fn a_client_that_is_closed_has_written_everything<R: Runtime>(_: World<R>) {
+    const COUNT: usize = 24;
+    const LEN: usize = 1 << 20;
+    // More than two sockets hold, to a server that does not read at first.
+    let (target, server) = serve(Duration::ZERO, |mut stream| {
+        thread::sleep(Duration::from_millis(300));
+        (0..COUNT).take_while(|_| read_package(&mut stream).len() > LEN).count()
+    });
+    let limits =
+        Limits { send_queue_bytes: 64 << 20, close_grace: Duration::from_secs(15), ..Limits::default() };
+    let client = program::<R>(target, COUNT, LEN, limits);
+    assert_eq!(server.join().unwrap(), COUNT);
+    assert_eq!(client.join().unwrap(), CloseReason::Finished);
+}
+
+pub(crate) async fn a_client_closes_though_its_server_does_not_read<R: Runtime>(_: World<R>) {
+    let (go, gone) = mpsc::channel::<()>();
+    let (target, server) = serve(Duration::ZERO, move |stream| {
+        let _ = gone.recv_timeout(Duration::from_secs(15));
+        drop(stream);
+    });
+    let grace = Duration::from_millis(300);
+    let limits = Limits { send_queue_bytes: 64 << 20, close_grace: grace, ..Limits::default() };
+    let client = program::<R>(target, 24, 1 << 20, limits);
+    assert_eq!(client.join().unwrap(), CloseReason::Finished);
+    assert!(!server.is_finished(), "it has waited for the server");
+    drop(go);
     server.join().unwrap();
 }
