@@ -31,7 +31,7 @@ use linkspan_runtime::{
 };
 use linkspan_runtime::{mailbox, spawn};
 
-use self::state::{Ears, State, Waiting};
+use self::state::{Ears, Room, State, Waiting};
 pub use self::target::{Carrier, Target, TargetError};
 
 /// Makes connections to servers; all connections of one dialer share their bounds and counters.
@@ -40,7 +40,7 @@ pub struct Dialer<R> {
     runtime: R,
     host: Arc<Host>,
     config: Arc<ClientConfig>,
-    pushes_max: usize,
+    room: Room,
     timeout: Duration,
 }
 
@@ -66,7 +66,8 @@ impl<R: Runtime> Dialer<R> {
     /// [`messages_per_second`](Limits::messages_per_second), which is about clients.
     pub fn with_limits(runtime: R, limits: Limits) -> Self {
         let host = Host::new(HostConfig { limits: Arc::new(limits), ..HostConfig::default() });
-        Self { runtime, host, config: Arc::default(), pushes_max: 65_536, timeout: Duration::from_secs(10) }
+        let room = Room { pushes: 65_536, bytes: 64 * 1024 * 1024 };
+        Self { runtime, host, config: Arc::default(), room, timeout: Duration::from_secs(10) }
     }
 
     /// What the connections say first, and how they keep alive.
@@ -76,10 +77,19 @@ impl<R: Runtime> Dialer<R> {
         self
     }
 
-    /// How many messages of the server may wait to be taken before it is no longer read. Default 65,536.
+    /// How many messages of the server may wait to be taken before it is no longer read. Default 65,536;
+    /// [`push_bytes_max`](Self::push_bytes_max) counts too.
     #[must_use]
     pub fn pushes_max(mut self, pushes: usize) -> Self {
-        self.pushes_max = pushes;
+        self.room.pushes = pushes;
+        self
+    }
+
+    /// How many bytes of routes and bodies may wait in such messages before the server is no longer read. What one read
+    /// has brought by then still comes in whole, inflated. Default 64 MiB.
+    #[must_use]
+    pub fn push_bytes_max(mut self, bytes: usize) -> Self {
+        self.room.bytes = bytes;
         self
     }
 
@@ -138,7 +148,7 @@ impl<R: Runtime> Dialer<R> {
             permit
         };
         let (mailbox, inbox) = mailbox(self.host.limits().mailbox);
-        let state = Arc::new(State::new(self.pushes_max));
+        let state = Arc::new(State::new(self.room));
         let dialect = Dialect::new(Arc::clone(&self.config));
         let ears = Ears(Arc::clone(&state));
         spawn(&self.runtime, permit, transport, dialect, inbox, ears);
@@ -153,6 +163,13 @@ pub struct Message {
     pub route: Bytes,
     /// The payload.
     pub body: Bytes,
+}
+
+impl Message {
+    /// How much of [`push_bytes_max`](Dialer::push_bytes_max) it takes.
+    fn len(&self) -> usize {
+        self.route.len() + self.body.len()
+    }
 }
 
 /// A connection to a server. Clones are the same connection; it is closed with the last of them.

@@ -21,8 +21,15 @@ enum Slot {
 /// What a client's handle and its connection share.
 pub(super) struct State {
     inner: Mutex<Inner>,
-    /// How many messages of the server may wait to be taken before it is no longer read.
-    pushes_max: usize,
+    room: Room,
+}
+
+/// What messages of the server may wait to be taken before it is no longer read.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    pub(super) pushes: usize,
+    /// Of their routes and bodies.
+    pub(super) bytes: usize,
 }
 
 #[derive(Default)]
@@ -30,6 +37,8 @@ struct Inner {
     last_request: u64,
     requests: HashMap<u64, Slot>,
     pushes: VecDeque<Message>,
+    /// In the routes and bodies of `pushes`.
+    push_bytes: usize,
     /// The handshake's answer.
     hello: Option<Bytes>,
     refused: Option<(i64, Bytes)>,
@@ -45,9 +54,20 @@ struct Inner {
 }
 
 impl Inner {
-    fn take_push(&mut self) -> Option<Taken> {
+    fn has_room(&self, room: Room) -> bool {
+        self.pushes.len() < room.pushes && self.push_bytes < room.bytes
+    }
+
+    fn put_push(&mut self, push: Message) {
+        self.push_bytes += push.len();
+        self.pushes.push_back(push);
+    }
+
+    fn take_push(&mut self, room: Room) -> Option<Taken> {
         let push = self.pushes.pop_front()?;
-        Some(Taken { push, reader: self.reader.take() })
+        self.push_bytes -= push.len();
+        let reader = if self.has_room(room) { self.reader.take() } else { None };
+        Some(Taken { push, reader })
     }
 }
 
@@ -94,8 +114,8 @@ impl Drop for Watcher<'_> {
 }
 
 impl State {
-    pub(super) fn new(pushes_max: usize) -> Self {
-        Self { inner: Mutex::default(), pushes_max }
+    pub(super) fn new(room: Room) -> Self {
+        Self { inner: Mutex::default(), room }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -159,13 +179,13 @@ impl State {
 
     /// The next message of the server, if there is one already.
     pub(super) fn try_next_push(&self) -> Option<Message> {
-        let taken = self.lock().take_push();
+        let taken = self.lock().take_push(self.room);
         taken.map(Taken::into_push)
     }
 
     /// The next message of the server; `None` after the end.
     pub(super) async fn next_push(&self) -> Option<Message> {
-        let taken = self.watch(|inner| match inner.take_push() {
+        let taken = self.watch(|inner| match inner.take_push(self.room) {
             Some(taken) => Some(Some(taken)),
             None => inner.closed.map(|_| None),
         });
@@ -245,7 +265,7 @@ impl App<Dialect> for Ears {
             ClientNotice::Answer { request, body } => self.0.finish(request, Ok(body)),
             ClientNotice::Failed { request, error } => self.0.finish(request, Err(error)),
             ClientNotice::Push { route, body } => {
-                self.0.tell(|inner| inner.pushes.push_back(Message { route, body }));
+                self.0.tell(|inner| inner.put_push(Message { route, body }));
             }
             ClientNotice::Kicked(body) => self.0.tell(|inner| inner.kicked = Some(body)),
             // What the dialect learns to say later.
@@ -256,14 +276,14 @@ impl App<Dialect> for Ears {
     fn poll_command(&mut self, cx: &mut Context<'_>, _has_room: bool) -> Poll<ClientCommand> {
         // Commands come through the mailbox. Here the task only learns how to be woken when pushes are taken.
         let mut inner = self.0.lock();
-        if inner.pushes.len() >= self.0.pushes_max {
+        if !inner.has_room(self.0.room) {
             inner.reader = Some(cx.waker().clone());
         }
         Poll::Pending
     }
 
     fn wants_read(&self) -> bool {
-        self.0.lock().pushes.len() < self.0.pushes_max
+        self.0.lock().has_room(self.0.room)
     }
 
     fn handle_closed(&mut self, reason: CloseReason) {
@@ -297,7 +317,7 @@ mod tests {
 
     #[test]
     fn futures_that_were_given_up_leave_nothing() {
-        let state = Arc::new(State::new(1));
+        let state = Arc::new(State::new(Room { pushes: 1, bytes: 1 }));
         let mut ears = Ears(Arc::clone(&state));
         block_on(async {
             let mut kept = Box::pin(state.next_push());
@@ -312,5 +332,39 @@ mod tests {
             assert!(kept.await.is_some());
             assert!(state.lock().watchers.is_empty());
         });
+    }
+
+    #[test]
+    fn the_server_is_read_while_there_is_room_in_number_and_in_bytes() {
+        let push = |len| ClientNotice::Push { route: "r".into(), body: vec![0; len].into() };
+        let read = |pushes, bytes, lens: &[usize]| {
+            let state = Arc::new(State::new(Room { pushes, bytes }));
+            let mut ears = Ears(Arc::clone(&state));
+            lens.iter().for_each(|len| ears.handle_notice(push(*len)));
+            let before = ears.wants_read();
+            let _ = state.try_next_push();
+            (before, ears.wants_read())
+        };
+        assert_eq!(read(9, 10, &[3, 4]), (true, true));
+        assert_eq!(read(9, 10, &[3, 5]), (false, true));
+        // One that is larger than all the room is taken once it is there, and more when it is gone.
+        assert_eq!(read(9, 10, &[99]), (false, true));
+        assert_eq!(read(9, 10, &[3, 99]), (false, false));
+        assert_eq!(read(2, 10, &[0, 0]), (false, true));
+        assert_eq!(read(2, 10, &[0, 0, 0]), (false, false));
+    }
+
+    #[test]
+    fn the_connection_is_woken_when_there_is_room_again() {
+        let state = Arc::new(State::new(Room { pushes: 9, bytes: 10 }));
+        let mut ears = Ears(Arc::clone(&state));
+        for _ in 0..3 {
+            ears.handle_notice(ClientNotice::Push { route: Bytes::new(), body: vec![0; 8].into() });
+        }
+        assert!(ears.poll_command(&mut Context::from_waker(Waker::noop()), true).is_pending());
+        for (is_waiting, wants_read) in [(true, false), (false, true), (false, true)] {
+            assert!(state.try_next_push().is_some());
+            assert_eq!((state.lock().reader.is_some(), ears.wants_read()), (is_waiting, wants_read));
+        }
     }
 }
