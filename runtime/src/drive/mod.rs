@@ -225,6 +225,8 @@ where
         {
             self.crowded = None;
         }
+        // It may have room by now, and not know that somebody waits for it.
+        self.tell_held(actions);
         let readable = !turn.read_parked && self.input_ended.is_none() && self.wants_read();
         // What went out may have made room, or brought notices of its own.
         turn.app_dirty |= !self.polled_room && self.has_room();
