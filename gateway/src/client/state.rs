@@ -364,7 +364,8 @@ mod tests {
         assert!(ears.poll_command(&mut Context::from_waker(Waker::noop()), true).is_pending());
         for (is_waiting, wants_read) in [(true, false), (false, true), (false, true)] {
             assert!(state.try_next_push().is_some());
-            assert_eq!((state.lock().reader.is_some(), ears.wants_read()), (is_waiting, wants_read));
+            assert_eq!(state.lock().reader.is_some(), is_waiting);
+            assert_eq!(ears.wants_read(), wants_read);
         }
     }
 }
