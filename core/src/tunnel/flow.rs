@@ -126,12 +126,12 @@ impl Tunnel {
 
     /// Lets some of what a braked stream writes go, if it is time.
     pub(super) fn loosen(&mut self, id: StreamId, cx: &Cx<'_>) {
-        let left = cx.limits().tunnel_session_bytes.saturating_sub(self.table.held);
-        let of_stream = cx.limits().tunnel_stream_bytes;
+        let of_session = cx.limits().tunnel_session_bytes.saturating_sub(self.table.held);
+        let stream_max = cx.limits().tunnel_stream_bytes;
         let Some(stream) = self.table.get(id).filter(|stream| !stream.queue.is_empty()) else { return };
-        let room = u64::from(of_stream.saturating_sub(stream.held)).min(left);
+        let (held, of_stream) = (stream.held, stream_max.saturating_sub(stream.held));
         if let Some(brake) = &mut stream.brake {
-            brake.loosen(cx.now(), stream.held, room);
+            brake.loosen(cx.now(), held, of_stream, of_session);
         }
     }
 

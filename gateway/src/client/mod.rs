@@ -81,7 +81,7 @@ impl<R: Runtime> Dialer<R> {
     /// [`push_bytes_max`](Self::push_bytes_max) counts too.
     #[must_use]
     pub fn pushes_max(mut self, pushes: usize) -> Self {
-        self.room.pushes = pushes;
+        self.room.pushes = pushes.max(1);
         self
     }
 
@@ -89,7 +89,7 @@ impl<R: Runtime> Dialer<R> {
     /// has brought by then still comes in whole, inflated. Default 64 MiB.
     #[must_use]
     pub fn push_bytes_max(mut self, bytes: usize) -> Self {
-        self.room.bytes = bytes;
+        self.room.bytes = bytes.max(1);
         self
     }
 

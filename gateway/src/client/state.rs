@@ -240,7 +240,10 @@ impl Waiting {
                 _ => Poll::Pending,
             },
             Some(Slot::Waiting(waker)) if closed.is_none() => {
-                *waker = Some(cx.waker().clone());
+                // Not dropped under the lock, as with watchers.
+                let left = waker.replace(cx.waker().clone());
+                drop(inner);
+                drop(left);
                 Poll::Pending
             }
             _ => Poll::Ready(Err(FailedRequest::Closed(closed.unwrap_or(CloseReason::ConnectionLost)))),
@@ -250,7 +253,8 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.state.lock().requests.remove(&self.request);
+        let left = self.state.lock().requests.remove(&self.request);
+        drop(left);
     }
 }
 

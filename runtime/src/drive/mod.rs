@@ -1,6 +1,7 @@
 //! The loop of one connection.
 
 mod end;
+mod turn;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use linkspan_core::{Action, Actions, CloseReason, Connection, Dialect, Event, Instant, Machine};
 
+use self::turn::Turn;
 use crate::shards::take_crowded;
 use crate::{
     App, Inbox, Mail, MailAddress, Outbox, Permit, Post, Received, Runtime, Traffic, Transport, scratch,
@@ -129,18 +131,6 @@ where
     permit: Permit,
 }
 
-/// What one poll has left to do and to spend.
-struct Turn {
-    reads: u32,
-    commands: u32,
-    /// The transport wakes us when there is more.
-    read_parked: bool,
-    /// The application may have something that it will not wake us for.
-    app_dirty: bool,
-    /// The application may have more commands than one poll takes.
-    app_behind: bool,
-}
-
 impl<D, A, T> Driver<D, A, T>
 where
     D: Dialect,
@@ -220,7 +210,7 @@ where
             self.perform(actions);
             return true;
         }
-        if self.is_crowding()
+        while self.is_crowding()
             && self.crowded.as_ref().is_some_and(|mailbox| mailbox.poll_roomy(cx).is_ready())
         {
             self.crowded = None;
@@ -278,7 +268,9 @@ where
             self.step(Event::Closed(reason), actions);
             self.outbox.clear();
             // Behind a frame of which a part is written a goodbye would be noise.
-            self.phase = Phase::Ended { reason };
+            if let Phase::Flushing { reason, .. } = self.phase {
+                self.phase = Phase::Ended { reason };
+            }
         }
     }
 
@@ -338,7 +330,7 @@ where
                 self.now = self.permit.host().clock().now();
             }
             turn.commands -= 1;
-            self.expire_late(cx, actions);
+            self.expire_late(cx, turn, actions);
             if self.is_ending() {
                 return;
             }
@@ -356,13 +348,25 @@ where
 
     /// A turn that comes late, or that somebody has made long: the application is told of what has expired before it begins
     /// with it. What the peer has sent was read, and what it takes is written, before it is judged.
-    fn expire_late(&mut self, cx: &mut Context<'_>, actions: &mut Actions<Action<D::Notice>>) {
-        if self.is_due() && self.input_ended.is_none() {
-            self.write(cx, actions);
-            if !self.is_ending() {
-                self.connection.handle_timeout(self.now, actions);
-                self.perform(actions);
-            }
+    fn expire_late(
+        &mut self,
+        cx: &mut Context<'_>,
+        turn: &mut Turn,
+        actions: &mut Actions<Action<D::Notice>>,
+    ) {
+        if !self.is_due() {
+            return;
+        }
+        // What has come since the turn began, too.
+        turn.read_parked = false;
+        self.read(cx, turn, actions);
+        if self.input_ended.is_some() || self.is_ending() {
+            return;
+        }
+        self.write(cx, actions);
+        if self.is_due() && !self.is_ending() {
+            self.connection.handle_timeout(self.now, actions);
+            self.perform(actions);
         }
     }
 

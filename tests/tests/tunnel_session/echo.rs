@@ -280,3 +280,26 @@ fn an_echo_gets_little_while_nobody_reads() {
     assert!((10..20).contains(&echoed), "{echoed} messages in ten minutes");
     assert_eq!(end.errors(2), Vec::<Bytes>::new());
 }
+
+/// An echo whose reader sleeps gets nothing once what it would send back has no room.
+#[test]
+fn a_braked_echo_does_not_lose_its_stream_however_small_the_room() {
+    let limits = Limits { tunnel_stream_pause: 64 * 1024, tunnel_stream_bytes: 256 * 1024, ..Limits::default() };
+    let mut end = End::new(TunnelConfig::new(Role::Client), limits);
+    let stream = end.accept(2);
+    (0..5).for_each(|at| end.receive(2, Content::Data(pattern(at * CHUNK, CHUNK))));
+    (0..7).for_each(|at| {
+        end.command(TunnelCommand::Data { stream, body: pattern(at * CHUNK, CHUNK) });
+    });
+    for _ in 0..3_600 {
+        end.pass(Duration::from_secs(1));
+        end.event(Event::Received(Opcode::Ping, Bytes::new()));
+        for message in std::mem::take(&mut end.sent) {
+            match message.content {
+                Content::Data(body) => end.receive(2, Content::Data(body)),
+                Content::Error(text) => panic!("{text:?} after {:?}", end.now),
+                _ => {}
+            }
+        }
+    }
+}

@@ -133,28 +133,43 @@ impl Model {
         } else if stream.brake.is_none() {
             let wait = Duration::from_secs(1);
             let next = self.now + wait;
-            stream.brake = Some(Brake { next, wait, unread: stream.held, allowed: 0, gone: 0 });
+            stream.brake = Some(Brake {
+                next,
+                wait,
+                unread: stream.held,
+                share: 1,
+                allowed: 0,
+                gone: 0,
+                is_echo: false,
+            });
         }
     }
 
     /// A braked stream may send one message, then two, then four, as long as no more is unread for it; what comes back
-    /// for them fits into half of the room that is left.
+    /// for them fits into half of the room that is left. One goes for want of room as well, unless the last came back or
+    /// others would have to make room.
     pub(super) fn loosen(&mut self, at: usize) {
         let of_session = self.limits.tunnel_session_bytes - self.held();
         let stream = &mut self.streams[at];
-        let room = of_session.min(u64::from(self.limits.tunnel_stream_bytes - stream.held));
+        let of_stream = u64::from(self.limits.tunnel_stream_bytes - stream.held);
         let Some(brake) = stream.brake.as_mut().filter(|brake| brake.next <= self.now) else { return };
         if stream.waiting.is_empty() {
             return;
         }
-        let is_echo = stream.held > brake.unread;
-        match (brake.allowed, brake.gone) {
-            (1.., 0) => {}
-            _ if is_echo => (brake.allowed, brake.wait) = (1, Duration::from_secs(60).min(brake.wait * 2)),
-            _ => (brake.allowed, brake.wait) = (brake.allowed * 2, Duration::from_secs(1)),
+        if brake.gone > 0 {
+            brake.is_echo = stream.held > brake.unread;
+            if brake.is_echo {
+                (brake.share, brake.wait) = (1, Duration::from_secs(60).min(brake.wait * 2));
+            } else {
+                (brake.share, brake.wait) = (brake.share * 2, Duration::from_secs(1));
+            }
         }
-        let most = u32::try_from(room / (2 * BODY_MAX[0] as u64)).expect("within the limits");
-        brake.allowed = brake.allowed.clamp(1, most.max(1));
+        let [of_session, of_stream] = [of_session, of_stream]
+            .map(|room| u32::try_from(room / (2 * BODY_MAX[0] as u64)).expect("within the limits"));
+        let of_stream = if brake.is_echo { of_stream } else { of_stream.max(1) };
+        let most = of_session.min(of_stream);
+        brake.share = brake.share.clamp(1, most.max(1));
+        brake.allowed = brake.share.min(most);
         (brake.gone, brake.unread, brake.next) = (0, stream.held, self.now + brake.wait);
     }
 

@@ -56,9 +56,11 @@ pub(super) struct Brake {
     pub(super) wait: Duration,
     /// What was unread the last time.
     pub(super) unread: u32,
-    /// How many messages were let go then, and have gone since.
+    /// How many messages may go at a time, how many were let go then, and have gone since.
+    pub(super) share: u32,
     pub(super) allowed: u32,
     pub(super) gone: u32,
+    pub(super) is_echo: bool,
 }
 
 /// Credit, both ways.
