@@ -284,7 +284,8 @@ fn an_echo_gets_little_while_nobody_reads() {
 /// An echo whose reader sleeps gets nothing once what it would send back has no room.
 #[test]
 fn a_braked_echo_does_not_lose_its_stream_however_small_the_room() {
-    let limits = Limits { tunnel_stream_pause: 64 * 1024, tunnel_stream_bytes: 256 * 1024, ..Limits::default() };
+    let limits =
+        Limits { tunnel_stream_pause: 64 * 1024, tunnel_stream_bytes: 256 * 1024, ..Limits::default() };
     let mut end = End::new(TunnelConfig::new(Role::Client), limits);
     let stream = end.accept(2);
     (0..5).for_each(|at| end.receive(2, Content::Data(pattern(at * CHUNK, CHUNK))));
