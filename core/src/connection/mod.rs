@@ -108,7 +108,8 @@ impl<D: Dialect> Connection<D> {
     }
 
     /// Whether the driver should read from the peer. False while too much waits to be written or to be answered, or
-    /// for someone whom the peer has sent to, and while the application is [full](Event::Held), so that the transport pushes back. What was already read is handed over all the same.
+    /// for someone whom the peer has sent to, and while the application is [full](Event::Held), so that the transport
+    /// pushes back. What was already read is handed over all the same.
     pub fn wants_read(&self) -> bool {
         self.shared.is_open()
             && !self.held

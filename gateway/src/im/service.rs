@@ -42,8 +42,8 @@ type EndedHook = Arc<dyn Fn(&str) + Send + Sync>;
 /// `Login`, `Logout`, `GetLoginStatus` and `GetLoginUser` are the session's own and always there. The functions of one
 /// connection run one after the other, in the order in which they were called; those of different connections run in
 /// parallel. A function is a part of its connection's task: it must not block the thread, and it is dropped at its next
-/// `await` when the connection ends, or [`request_timeout`](linkspan_core::Limits::request_timeout) after the call has come. A panic costs its
-/// own call only: the caller gets 1001.
+/// `await` when the connection ends, or [`request_timeout`](linkspan_core::Limits::request_timeout) after the call has
+/// come. A panic costs its own call only: the caller gets 1001.
 #[derive(Default)]
 pub struct ImService {
     table: Table,

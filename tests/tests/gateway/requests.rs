@@ -180,13 +180,13 @@ pub(crate) async fn a_late_turn_begins_nothing_that_has_expired<R: Runtime>(worl
                 // All the others come meanwhile.
                 runtime.sleep_until(Instant::now() + Duration::from_millis(400)).await;
                 // No handler should do that, and some do.
-                std::thread::sleep(Duration::from_millis(1_200));
+                std::thread::sleep(Duration::from_millis(2_200));
             }
         }
     };
     let services = demo::services(world.runtime()).service(Service::new("Blocks").request("Once", slow));
     let gateway = world.start_with(services, |config| {
-        let limits = Limits { request_timeout: Duration::from_secs(1), ..Limits::default() };
+        let limits = Limits { request_timeout: Duration::from_secs(2), ..Limits::default() };
         config.host.limits = Arc::new(limits);
     });
     for carrier in CARRIERS {
